@@ -1,0 +1,16 @@
+//! Decides what an orchestrated project does, without doing any of it: plain functions and state machines over
+//! data. There is no clock, no file, no socket and no runtime in here; `clippy.toml` beside this file holds that.
+//!
+//! - [`manifest`]: text to a checked [`manifest::Manifest`], every problem with its place;
+//! - [`service_graph`]: who depends on whom;
+//! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
+//! - [`report`]: everything that people and programs are told.
+
+pub mod manifest;
+pub mod name;
+pub mod report;
+pub mod service_graph;
+pub mod service_node;
+pub mod supervisor;
+
+pub use name::{Generation, NameError, ReplicaId, ServiceName, StartId};

@@ -1,0 +1,12 @@
+//! Everything that people and programs are told, as types: one stream of [`Event`]s, one [`Snapshot`] of the
+//! present, one kind of [`LogRecord`]. Views render these and nothing else.
+
+mod event;
+mod log;
+mod snapshot;
+mod why;
+
+pub use event::{CrashReason, Event, EventKind, Exception, Finish, FinishCause};
+pub use log::{LogRecord, Stream};
+pub use snapshot::{ReplicaView, Resources, ServiceView, Snapshot, State};
+pub use why::{Phase, Why};

@@ -1,0 +1,1 @@
+//! ServiceGraph: who depends on whom.

@@ -1,0 +1,42 @@
+//! What can happen to a project: everything that the Supervisor is ever told.
+
+use crate::name::{ServiceName, StartId};
+use crate::report::CrashReason;
+use crate::service_node::NodeSpec;
+
+/// Something that happened. Requests can be refused; the rest is fact. What is said of a start that is no
+/// longer the replica's current one is ignored (lifecycle rule 8).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A person or a parent asked for something.
+    Request(Request),
+    /// The start is through: the service's own `start()` has returned and its readiness check has succeeded.
+    Ready(StartId),
+    /// The service's code ended by itself, all of it, with exit code 0.
+    Completed(StartId),
+    /// The start failed or the service left running unasked.
+    Crashed(StartId, CrashReason),
+    /// The service asked to be closed.
+    CloseRequested(StartId),
+    /// Nothing of the environment is left. Follows every `Create` exactly once, after a `Close` or a `Destroy`.
+    Ended(StartId),
+}
+
+/// What can be asked of a project.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Want these running, and whatever they depend on. Forgets past crashes.
+    Start(Vec<ServiceName>),
+    /// Want these closed. What depends on them closes first, and waits, blocked, until they are started again.
+    Stop(Vec<ServiceName>),
+    /// Close these and what depends on them, in order, then start all that again. Forgets past crashes.
+    Restart(Vec<ServiceName>),
+    /// Add a child service below a running parent; it starts at once.
+    Create(NodeSpec),
+    /// Close a child and its own children, then forget them.
+    Remove(ServiceName),
+    /// Close everything in order. Final: nothing starts again.
+    Shutdown,
+    /// Destroy every environment now, in no order. Final.
+    Kill,
+}

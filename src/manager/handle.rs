@@ -1,0 +1,105 @@
+//! [`ManagerHandle`]: how the rest of the program asks for things and watches a project.
+
+use std::sync::Arc;
+
+use orchestrator_core::report::{Finish, Snapshot};
+use orchestrator_core::supervisor::{Refusal, Request};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::event_stream::{EventReader, EventStream};
+use crate::log_store::{LogQuery, LogReader, LogStore};
+
+/// A running project. Cheap to clone; when the last clone is dropped, the project shuts down in order.
+#[derive(Clone, Debug)]
+pub struct ManagerHandle {
+    /// Into the ServicesManager's inbox. Bounded: who asks too fast waits.
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) events: EventStream,
+    pub(crate) logs: LogStore,
+    pub(crate) finish: watch::Receiver<Option<Finish>>,
+}
+
+/// A request on its way to the ServicesManager.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// What is asked for.
+    pub(crate) request: Request,
+    /// Whether the answer waits until it has come true, or only until it was accepted.
+    pub(crate) wait: bool,
+    /// Where the answer goes.
+    pub(crate) answer: oneshot::Sender<Result<(), RequestError>>,
+}
+
+/// Why a request was not fulfilled.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It could not be honoured; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It was accepted, but did not come true.
+    #[error("{0}")]
+    Unmet(String),
+    /// The project has ended.
+    #[error("the project has ended")]
+    Ended,
+}
+
+impl ManagerHandle {
+    /// Asks for something and waits until it has come true: started services run, stopped ones are closed, a
+    /// shutdown is complete.
+    ///
+    /// # Errors
+    /// Where the request is refused, cannot come true (a service gave up), or the project has ended.
+    pub async fn request(&self, request: Request) -> Result<(), RequestError> {
+        self.ask(request, true).await
+    }
+
+    /// Asks for something and waits only until it is accepted.
+    ///
+    /// # Errors
+    /// Where the request is refused or the project has ended.
+    pub async fn submit(&self, request: Request) -> Result<(), RequestError> {
+        self.ask(request, false).await
+    }
+
+    async fn ask(&self, request: Request, wait: bool) -> Result<(), RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask { request, wait, answer }).await.map_err(|_| RequestError::Ended)?;
+        answered.await.map_err(|_| RequestError::Ended)?
+    }
+
+    /// The project as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// The project's present, whenever it changes. Several changes may be seen as one.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// What happened after the event of the given number (0: as far back as is kept), then what happens.
+    #[must_use]
+    pub fn events(&self, after: u64) -> EventReader {
+        self.events.read(after)
+    }
+
+    /// What the services wrote.
+    ///
+    /// # Errors
+    /// Where the files of the log cannot be read.
+    pub fn logs(&self, query: LogQuery) -> std::io::Result<LogReader> {
+        self.logs.read(query)
+    }
+
+    /// Waits for the end of the project.
+    pub async fn finished(&mut self) -> Finish {
+        match self.finish.wait_for(Option::is_some).await {
+            Ok(finish) => finish.clone().unwrap_or_else(Finish::killed),
+            Err(_) => Finish::killed(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The control family: what a ServiceController and its RemoteService say to each other. Services never see
+//! these, and no service message is ever one of them (lifecycle rule 14).
+//!
+//! One start, in order: the remote connects and is authenticated by the WebSocket's handshake, then
+//!
+//! ```text
+//!   remote                                   controller
+//!     Ready                      ->
+//!                                <-          Ship, then an Entry a file (with its bytes), in pieces
+//!                                <-          Run
+//!     Running                    ->          the process is there
+//!     Started | StartFailed      ->          the service's own start() has returned | thrown
+//!     Output, Exception, Usage   ->          whenever
+//!                                <-          Probe                     answered by Probed
+//!     CloseRequested             ->          the service wants to be closed
+//!                                <-          Close
+//!     Exited                     ->          all output has been sent before it; the last message
+//! ```
+//!
+//! Either end going away ends the other (lifecycle rule 9). Who is silent for [`SILENCE_LIMIT`] is gone: the
+//! controller pings every [`PING_EVERY`], and the remote answers as RFC 6455 5.5.3 says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How often the controller pings.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// How long either end waits for any sign of the other.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a controller says to its remote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToRemote {
+    /// The files of a start follow, as that many entries.
+    Ship {
+        /// How many entries follow.
+        entries: u32,
+        /// How many bytes they hold together.
+        bytes: u64,
+        /// SHA-256 over all entries, in hexadecimal: see [`crate::bundle::digest`].
+        sha256: String,
+    },
+    /// A file, or a piece of it: the payload is its bytes.
+    Entry {
+        /// Where it belongs, relative to the start's root folder: see [`crate::bundle::EntryPath`].
+        path: String,
+        /// Whether it can be executed.
+        executable: bool,
+        /// Whether another piece of the same file follows.
+        more: bool,
+    },
+    /// Everything is there: run it.
+    Run(Order),
+    /// Try something from inside the environment.
+    Probe {
+        /// Comes back in the answer.
+        id: u64,
+        /// What to try.
+        probe: Probe,
+        /// How long the try may take, in milliseconds.
+        timeout: u64,
+    },
+    /// Close the service gracefully: its `close()`, or SIGTERM where it speaks no host protocol. There is no
+    /// deadline here: who waits too long destroys the environment.
+    Close,
+}
+
+/// What to run and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The service's name, for the service to know.
+    pub service: String,
+    /// The replica's number, for the service to know.
+    pub replica: u32,
+    /// The program and its arguments. `{root}` stands for the start's root folder, `{code}` for the entry file as
+    /// an absolute path, `{runner}` for the runner's own program.
+    pub command: Vec<String>,
+    /// The file that is run, relative to the root folder.
+    pub code: String,
+    /// The folder that it is run in, relative to the root folder.
+    pub folder: String,
+    /// The whole environment of the process, but for the few variables that the runner sets: see the runner.
+    pub env: BTreeMap<String, String>,
+    /// How the process is spoken to.
+    pub protocol: Protocol,
+}
+
+/// How a plugin's process is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// It speaks the host protocol on descriptor 3, and has started when it says so.
+    #[default]
+    Host,
+    /// It is only supervised, and has started when it runs. The host protocol's descriptor is there all the same.
+    None,
+}
+
+/// Something that is tried inside the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// Connect to this port of the loopback interface.
+    Tcp(u16),
+    /// GET this path from this port of the loopback interface, and expect a status from 200 to 399.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path, with its leading slash.
+        path: String,
+    },
+    /// Run this command beside the service, and expect exit code 0.
+    Exec(Vec<String>),
+    /// Ask the service's exported `health()`.
+    Health,
+}
+
+/// What a remote says to its controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromRemote {
+    /// The environment is as it should be: code may come.
+    Ready,
+    /// The service's process runs.
+    Running {
+        /// Its process id, as seen in the environment.
+        pid: u32,
+    },
+    /// The service's own `start()` has returned, or it has said that it is ready.
+    Started {
+        /// The exported methods, nested ones with dots. Empty for what speaks no host protocol.
+        methods: Vec<String>,
+        /// Whether there is a `health()` to ask.
+        health: bool,
+    },
+    /// The code threw while it was loaded or started. `Exited` follows.
+    StartFailed(Thrown),
+    /// Something it wrote: the payload is the bytes, as they came, cut anywhere.
+    Output {
+        /// Where it was written to.
+        stream: Stream,
+        /// How many bytes of this stream were dropped before these.
+        lost: u64,
+    },
+    /// An uncaught exception. Whether it ends the service is the plugin's matter.
+    Exception(Thrown),
+    /// What the service's process tree uses, measured about once a second.
+    Usage(Usage),
+    /// The answer to a probe.
+    Probed {
+        /// The probe's.
+        id: u64,
+        /// None if it succeeded, else what went wrong, in a few words.
+        failure: Option<String>,
+    },
+    /// The service wants to be closed.
+    CloseRequested,
+    /// The service's process has ended, and all that it wrote has been sent. Exactly one of the two is there.
+    Exited {
+        /// Its exit code.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The remote could not do what it was told: the environment is of no use.
+    Broken {
+        /// What failed, with its causes.
+        error: String,
+    },
+}
+
+/// Where something was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// An exception, in the service's own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thrown {
+    /// Its type.
+    pub name: String,
+    /// Its message.
+    pub message: String,
+    /// Its stack, a frame a line, in the service's own file names.
+    #[serde(default)]
+    pub stack: String,
+}
+
+/// What a process tree uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time since the start, in microseconds.
+    pub cpu_time: u64,
+    /// Resident memory, in bytes.
+    pub memory: u64,
+    /// How many processes there are.
+    pub processes: u32,
+}
