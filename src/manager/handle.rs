@@ -7,7 +7,7 @@ use orchestrator_core::supervisor::{Refusal, Request};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event_stream::{EventReader, EventStream};
-use crate::log_store::{LogQuery, LogReader, LogStore};
+use crate::log_store::{LogQuery, LogReader, LogView};
 
 /// A running project. Cheap to clone; when the last clone is dropped, the project shuts down in order.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct ManagerHandle {
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) events: EventStream,
-    pub(crate) logs: LogStore,
+    pub(crate) logs: LogView,
     pub(crate) finish: watch::Receiver<Option<Finish>>,
 }
 

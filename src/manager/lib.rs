@@ -12,6 +12,7 @@
 
 mod event_stream;
 mod handle;
+mod lines;
 mod log_store;
 mod plugins;
 mod project;
