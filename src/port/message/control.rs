@@ -130,14 +130,18 @@ pub enum FromRemote {
         /// Its process id, as seen in the environment.
         pid: u32,
     },
-    /// The service's own `start()` has returned, or it has said that it is ready.
+    /// The service's own `start()` has returned; or it speaks no host protocol, and runs.
     Started {
         /// The exported methods, nested ones with dots. Empty for what speaks no host protocol.
         methods: Vec<String>,
         /// Whether there is a `health()` to ask.
         health: bool,
     },
-    /// The code threw while it was loaded or started. `Exited` follows.
+    /// The service has said `started` on the host protocol although its `Started` was sent before: the readiness
+    /// notification of `ready: { notify: true }`.
+    Notified,
+    /// The code threw while it was loaded or started, or its program could not be run at all (then the name is
+    /// `SpawnError`). `Exited` follows.
     StartFailed(Thrown),
     /// Something it wrote: the payload is the bytes, as they came, cut anywhere.
     Output {
