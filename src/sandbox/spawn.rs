@@ -1,0 +1,346 @@
+//! [`Launch`]: starts a process that has what it is given and nothing else.
+//!
+//! The process begins in a session of its own, with default signal handling, no core dumps, exactly the given
+//! environment, and exactly the given descriptors. That it could not be started comes back to the caller: the new
+//! process holds the writing end of a pipe that closes at exec, and says through it what failed.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use libc::{c_char, c_int};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
+
+/// What to start and how.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The program.
+    pub program: Program<'a>,
+    /// Its arguments, the zeroth included.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The folder that it starts in; none for the caller's own.
+    pub folder: Option<&'a Path>,
+    /// Its descriptors: the first becomes 0, and so on. All others are closed.
+    pub descriptors: Vec<BorrowedFd<'a>>,
+    /// Whether it is killed when the calling *thread* ends.
+    pub die_with_parent: bool,
+}
+
+/// A program to be run.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// The file at this path. It is resolved in the new process, so `/proc/self/exe` is the caller's own program.
+    Path(&'a Path),
+    /// This file, which cannot be a script: its interpreter would find the descriptor closed.
+    Descriptor(BorrowedFd<'a>),
+}
+
+/// A process that was started. It has to be reaped by who started it.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id, which stays its own until it is reaped; also of its session and process group.
+    pub pid: Pid,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// Why no process was started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// An argument or a variable of the environment holds a NUL character.
+    #[error("NUL character in an argument or a variable")]
+    Nul,
+    /// The system refused what every process needs.
+    #[error("failed to {step} for a new process")]
+    System {
+        /// What was refused.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder cannot be entered.
+    #[error("failed to enter the folder of a new process")]
+    Folder(#[source] io::Error),
+    /// The program cannot be executed.
+    #[error("failed to execute a program")]
+    Program(#[source] io::Error),
+}
+
+impl Launch<'_> {
+    /// Starts the process. When this returns, its program has been executed.
+    ///
+    /// # Errors
+    /// What failed, and then no process is left.
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        let prepared = Prepared::new(self)?;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
+        let writer = above(writer, prepared.descriptors.len())?;
+        let old_mask = block_signals();
+        // SAFETY: the child calls only `Prepared::become_program`, which does what is allowed between fork and exec.
+        let forked = unsafe { libc::fork() };
+        if forked == 0 {
+            // SAFETY: this is the new process, single-threaded, with all signals blocked.
+            unsafe { prepared.become_program(writer.as_raw_fd()) }
+        }
+        let error = io::Error::last_os_error();
+        restore_signals(&old_mask);
+        drop(writer);
+        let pid = Pid::from_raw(forked.max(0)).ok_or(SpawnError::System { step: "fork", source: error })?;
+        let child = collect_failure(reader, &prepared).and_then(|()| {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("open a pidfd"))?;
+            Ok(Child { pid, pidfd })
+        });
+        if child.is_err() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
+        child
+    }
+}
+
+/// What the new process says when it cannot go on, as two native `c_int`: the step that failed, and errno.
+const REPORT: usize = 2 * size_of::<c_int>();
+
+/// The steps that the new process takes, as it reports them.
+#[derive(Clone, Copy)]
+#[repr(i32)]
+enum Step {
+    Session,
+    DieWithParent,
+    CoreLimit,
+    Descriptors,
+    Folder,
+    Program,
+}
+
+/// Everything that the new process needs, made before the fork: after it, nothing is allocated.
+struct Prepared {
+    program: PreparedProgram,
+    folder: Option<CString>,
+    // The strings that the two lists below point into, never touched again.
+    _strings: Vec<CString>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    /// Copies above all target numbers, so that no assignment overwrites a source that is still needed.
+    descriptors: Vec<OwnedFd>,
+    /// The calling process, where the new one dies with it.
+    parent: Option<c_int>,
+}
+
+enum PreparedProgram {
+    Path(CString),
+    Descriptor(OwnedFd),
+}
+
+impl Prepared {
+    fn new(launch: &Launch<'_>) -> Result<Self, SpawnError> {
+        let targets = launch.descriptors.len();
+        let program = match launch.program {
+            Program::Path(path) => PreparedProgram::Path(c_string(path.as_os_str())?),
+            Program::Descriptor(fd) => PreparedProgram::Descriptor(above(fd, targets)?),
+        };
+        let folder = launch.folder.map(|folder| c_string(folder.as_os_str())).transpose()?;
+        let arguments = launch.arguments.iter().map(|argument| c_string(argument));
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+        let variables = launch.environment.iter().map(|(name, value)| {
+            c_string(&[name.as_os_str(), OsStr::new("="), value].into_iter().collect::<OsString>())
+        });
+        let variables = variables.collect::<Result<Vec<_>, _>>()?;
+        let descriptors = launch.descriptors.iter().map(|fd| above(fd, targets));
+        Ok(Self {
+            program,
+            folder,
+            arguments: pointers(&arguments),
+            environment: pointers(&variables),
+            // Moving a CString does not move its text.
+            _strings: arguments.into_iter().chain(variables).collect(),
+            descriptors: descriptors.collect::<Result<_, _>>()?,
+            parent: launch.die_with_parent.then(|| getpid().as_raw_nonzero().get()),
+        })
+    }
+
+    /// Becomes the program, or reports why not and ends.
+    ///
+    /// # Safety
+    /// To be called in a newly forked process only, with all signals blocked. It makes only calls that are allowed
+    /// there (async-signal-safe, and no allocation), because other threads' locks may be held for ever.
+    unsafe fn become_program(&self, report: c_int) -> ! {
+        // SAFETY: as above; every pointer comes from `self`, which outlives the call, and the lists end with null.
+        unsafe {
+            let step = self.try_to_become_program();
+            let errno = *libc::__errno_location();
+            let message = [step as c_int, errno];
+            libc::write(report, message.as_ptr().cast(), REPORT);
+            libc::_exit(127)
+        }
+    }
+
+    /// Answers with the step that failed; errno says why.
+    ///
+    /// # Safety
+    /// As `become_program`.
+    unsafe fn try_to_become_program(&self) -> Step {
+        // SAFETY: as `become_program`.
+        unsafe {
+            restore_default_signals();
+            if libc::setsid() < 0 {
+                return Step::Session;
+            }
+            if let Some(parent) = self.parent
+                && !die_with(parent)
+            {
+                return Step::DieWithParent;
+            }
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            if libc::setrlimit(libc::RLIMIT_CORE, &raw const none) < 0 {
+                return Step::CoreLimit;
+            }
+            if let Some(folder) = &self.folder
+                && libc::chdir(folder.as_ptr()) < 0
+            {
+                return Step::Folder;
+            }
+            if !self.assign_descriptors() {
+                return Step::Descriptors;
+            }
+            self.execute();
+            Step::Program
+        }
+    }
+
+    /// Puts the descriptors in their places, and marks all others to be closed at exec.
+    ///
+    /// # Safety
+    /// As `become_program`.
+    unsafe fn assign_descriptors(&self) -> bool {
+        // SAFETY: the sources are open, and above every target.
+        unsafe {
+            for (target, source) in (0..).zip(&self.descriptors) {
+                if libc::dup2(source.as_raw_fd(), target) < 0 {
+                    return false;
+                }
+            }
+            let first = self.descriptors.len() as libc::c_uint;
+            libc::close_range(first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) == 0
+        }
+    }
+
+    /// Returns only where the program could not be executed.
+    ///
+    /// # Safety
+    /// As `become_program`.
+    unsafe fn execute(&self) {
+        let (arguments, environment) = (self.arguments.as_ptr(), self.environment.as_ptr());
+        // SAFETY: both lists end with null and point to strings that live in `self`.
+        unsafe {
+            match &self.program {
+                PreparedProgram::Path(path) => {
+                    libc::execve(path.as_ptr(), arguments, environment);
+                }
+                PreparedProgram::Descriptor(fd) => {
+                    let (fd, empty, flag) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+                    libc::syscall(libc::SYS_execveat, fd, empty, arguments, environment, flag);
+                }
+            }
+        }
+    }
+}
+
+/// The kernel's description of what a signal does: all zeros is the default action.
+#[derive(Default)]
+#[repr(C)]
+struct KernelAction {
+    handler: usize,
+    flags: usize,
+    restorer: usize,
+    mask: u64,
+}
+
+/// # Safety
+/// In a newly forked process only.
+unsafe fn restore_default_signals() {
+    // SAFETY: setting the default action and an empty mask runs nobody's code. Signals that cannot be set are left.
+    unsafe {
+        for signal in 1..=64 {
+            // Not by the library's function, which leaves out the signals that it uses itself.
+            let default = KernelAction::default();
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<u8>(), 8usize);
+        }
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Whether the calling process will be killed when its parent ends. It may have ended before it was asked for: then
+/// there is another parent now.
+///
+/// # Safety
+/// In a newly forked process only.
+unsafe fn die_with(parent: c_int) -> bool {
+    // SAFETY: two system calls without pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 && libc::getppid() == parent }
+}
+
+/// Blocks every signal for this thread, so that no handler of this process runs in the new one.
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: a signal set is plain data that `sigfillset` and `pthread_sigmask` fill.
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        let mut old = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut old);
+        old
+    }
+}
+
+fn restore_signals(old: &libc::sigset_t) {
+    // SAFETY: `old` was filled by `block_signals`.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const *old, ptr::null_mut());
+    }
+}
+
+/// Waits until the new process has executed its program, or has said why not.
+fn collect_failure(reader: OwnedFd, prepared: &Prepared) -> Result<(), SpawnError> {
+    let mut report = Vec::new();
+    std::fs::File::from(reader).read_to_end(&mut report).map_err(system("read the report"))?;
+    let Some((step, errno)) = report.split_first_chunk::<{ size_of::<c_int>() }>() else { return Ok(()) };
+    let errno = errno.first_chunk().copied().map_or(0, c_int::from_ne_bytes);
+    let source = io::Error::from_raw_os_error(errno);
+    Err(match c_int::from_ne_bytes(*step) {
+        step if step == Step::Folder as c_int && prepared.folder.is_some() => SpawnError::Folder(source),
+        step if step == Step::Program as c_int => SpawnError::Program(source),
+        step if step == Step::Session as c_int => SpawnError::System { step: "make a session", source },
+        step if step == Step::DieWithParent as c_int => {
+            SpawnError::System { step: "bind its life to its parent's", source }
+        }
+        step if step == Step::CoreLimit as c_int => SpawnError::System { step: "forbid core dumps", source },
+        _ => SpawnError::System { step: "assign the descriptors", source },
+    })
+}
+
+/// A copy of a descriptor that no assignment to the first `targets` numbers overwrites.
+fn above(fd: impl std::os::fd::AsFd, targets: usize) -> Result<OwnedFd, SpawnError> {
+    let lowest = c_int::try_from(targets).unwrap_or(c_int::MAX);
+    fcntl_dupfd_cloexec(fd, lowest).map_err(system("copy a descriptor"))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|_| SpawnError::Nul)
+}
+
+fn system<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> SpawnError {
+    move |source| SpawnError::System { step, source: source.into() }
+}
