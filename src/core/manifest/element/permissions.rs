@@ -1,0 +1,129 @@
+//! `permissions`: what a service is allowed and given. For now only its environment variables; nothing is inherited.
+
+use std::collections::BTreeMap;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::manifest::interpolate::is_name;
+use crate::manifest::problem::{Hint, ProblemKind, ValueError};
+use crate::manifest::reader::{Field, Key, Reader};
+use crate::manifest::schema;
+
+pub(crate) const KEY: Key = Key {
+    name: "permissions",
+    about: "What it is allowed and given. Absent: nothing.",
+    schema: permissions_schema,
+};
+
+const ENV: Key = Key {
+    name: "env",
+    about: "The environment variables that it gets, besides the few that every service has.",
+    schema: env_schema,
+};
+
+const KEYS: &[Key] = &[ENV];
+
+/// Reads the environment variables. What is granted stands where it is granted, so `<<` is refused.
+pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
+    refuse_merge(field, reader);
+    let env = field.fields(KEYS, reader)?.get(&ENV);
+    env.map_or_else(|| Some(BTreeMap::new()), |env| read_env(&env, reader))
+}
+
+/// Reads a mapping of environment variables.
+pub(crate) fn read_env(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
+    refuse_merge(field, reader);
+    let mut variables = BTreeMap::new();
+    for entry in &field.mapping("a mapping of variables, as in 'NAME: value'", reader)?.entries {
+        let name = &entry.key.value;
+        if let Err((why, hint)) = check_name(name) {
+            let kind = ProblemKind::BadValue { owner: field.owner.clone(), why };
+            reader.report(&entry.key.place, kind, Hint::advise(hint));
+        }
+        let value = field.of_entry(name, &entry.value);
+        if let Some(value) = value.verbatim("text", reader) {
+            variables.insert(name.clone(), value.value);
+        }
+    }
+    Some(variables)
+}
+
+fn check_name(name: &str) -> Result<(), (ValueError, &'static str)> {
+    if !is_name(name) {
+        return Err((ValueError::VariableName(name.to_owned()), "use letters, digits and '_'"));
+    }
+    if name.starts_with("ORCHESTRATOR_") {
+        return Err((ValueError::OwnVariable(name.to_owned()), "choose a name without 'ORCHESTRATOR_'"));
+    }
+    Ok(())
+}
+
+fn refuse_merge(field: &Field<'_>, reader: &mut Reader<'_>) {
+    use crate::manifest::node::Content;
+    let Content::Mapping(mapping) = &field.node.content else { return };
+    if let Some(place) = &mapping.merge {
+        let kind = ProblemKind::MergeRefused { owner: field.owner.clone() };
+        reader.report(place, kind, Hint::advise("write out what is granted here"));
+    }
+}
+
+fn permissions_schema(generator: &mut SchemaGenerator) -> Schema {
+    schema::mapping(KEYS, &[], generator)
+}
+
+/// The schema of environment variables.
+pub(crate) fn env_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "pattern": "^(?!ORCHESTRATOR_)[A-Za-z_][A-Za-z0-9_]*$" },
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::element::testing;
+
+    #[test]
+    fn variables_are_taken_as_they_are_written() {
+        let text =
+            "permissions: {env: {LOG_LEVEL: info, PORT: 080, ON: yes, DEBUG: true, N: '${TWO}', E: ''}}";
+        let env = testing::read(KEY, text, read).unwrap();
+        let shown: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["DEBUG=true", "E=", "LOG_LEVEL=info", "N=2", "ON=yes", "PORT=080"]);
+        assert_eq!(testing::read(KEY, "permissions: {}", read), Ok(BTreeMap::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_refused() {
+        for (text, expected) in [
+            (
+                "permissions: {env: {a-b: 1}}",
+                "1:21 'env' of 'permissions' of service 'web': 'a-b' cannot be the name of an environment variable \
+                 | use letters, digits and '_'",
+            ),
+            (
+                "permissions: {env: {ORCHESTRATOR_HOST_FD: 1}}",
+                "1:21 'env' of 'permissions' of service 'web': 'ORCHESTRATOR_HOST_FD' is set by the orchestrator \
+                 itself | choose a name without 'ORCHESTRATOR_'",
+            ),
+            (
+                "permissions: {env: {A: }}",
+                "1:21 'A' of 'env' of 'permissions' of service 'web' is to be text, not nothing \
+                 | write \"\" for an empty text, or remove it",
+            ),
+            (
+                "permissions: {env: {<<: {A: 1}}}",
+                "1:21 '<<' cannot be used in 'env' of 'permissions' of service 'web' \
+                 | write out what is granted here",
+            ),
+            (
+                "permissions: {net: {}}",
+                "1:15 unknown key 'net' in 'permissions' of service 'web' | the keys here: env",
+            ),
+        ] {
+            assert_eq!(testing::read(KEY, text, read).unwrap_err(), expected, "{text}");
+        }
+    }
+}

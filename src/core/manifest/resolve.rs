@@ -1,0 +1,206 @@
+//! What was written, to a [`Manifest`]: defaults are filled in, ready-made services are unpacked, and everything is
+//! compared with everything else: services with each other, code with what is on disk, runtimes with the plugins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+use super::cycle::{Arrows, cycles};
+use super::element::depends_on::RawDependency;
+use super::element::{restart, timeouts};
+use super::plugin::PluginKind;
+use super::problem::{Hint, Owner, Placed, ProblemKind};
+use super::raw::{NamedService, RawManifest};
+use super::reader::Reader;
+use super::{
+    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, runtime_choice, suggest,
+};
+use crate::name::ServiceName;
+
+/// The manifest that `raw` means, or what can be made of it where the reader has recorded problems.
+pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Manifest {
+    for named in &mut raw.services {
+        unpack_plugin(named, around, reader);
+    }
+    let kinds: BTreeMap<_, _> =
+        raw.services.iter().map(|named| (named.written.value.clone(), named.service.kind())).collect();
+    let mut services = BTreeMap::new();
+    let mut arrows = Arrows::new();
+    for named in &raw.services {
+        check_job(named, reader);
+        let depends_on = dependencies(named, &kinds, &mut arrows, reader);
+        if let Some(service) = service(named, depends_on, around, reader) {
+            services.insert(service.name.clone(), service);
+        }
+    }
+    for cycle in cycles(&arrows) {
+        let hint = Hint::advise("remove one of these dependencies");
+        reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
+    }
+    Manifest { name: raw.name.unwrap_or_else(|| around.project.clone()), services }
+}
+
+/// Puts what a ready-made service says under what the manifest says of it.
+fn unpack_plugin(named: &mut NamedService, around: &Surroundings<'_>, reader: &mut Reader<'_>) {
+    let Some(plugin) = named.service.plugin.clone() else { return };
+    let (name, place) = (plugin.value, &plugin.place);
+    refuse_own_code(named, &plugin.place, reader);
+    match around.plugins.get(&name).map(|spec| &spec.kind) {
+        Some(PluginKind::Service(spec)) => {
+            named.service = std::mem::take(&mut named.service).with_defaults_of(&spec.settings, place);
+        }
+        Some(PluginKind::Runtime(_)) => {
+            let hint = format!("write 'runtime: {name}', and the service's own code with 'code:'");
+            let kind = ProblemKind::WrongPlugin { name, is: "runtime", wanted: "ready-made service" };
+            reader.report(place, kind, Some(Hint::Do(hint)));
+            named.service.code_unclear = true;
+        }
+        None => {
+            let services =
+                around.plugins.iter().filter(|(_, spec)| matches!(spec.kind, PluginKind::Service(_)));
+            let names = services.map(|(name, _)| name.as_str());
+            let hint = suggest::nearest_or_all(&name, "the ready-made services", names)
+                .or_else(|| Hint::advise("no ready-made service is installed; write 'code:' instead"));
+            reader.report(place, ProblemKind::UnknownPlugin { what: "plugin", name }, hint);
+            named.service.code_unclear = true;
+        }
+    }
+}
+
+fn refuse_own_code(named: &NamedService, place: &super::Place, reader: &mut Reader<'_>) {
+    let own = &named.service;
+    for (key, written) in [("code", own.code.is_some()), ("runtime", own.runtime.is_some())] {
+        if written {
+            let owner = Owner::Service(named.written.value.clone());
+            let kind = ProblemKind::Excluded { one: "plugin".to_owned(), other: key.to_owned(), owner };
+            reader.report(place, kind, Hint::advise(format!("keep '{key}' or 'plugin'")));
+        }
+    }
+}
+
+/// Records what only a service can have.
+fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
+    let raw = &named.service;
+    if raw.kind() != Kind::Job {
+        return;
+    }
+    let mut refuse = |what, place, hint: &str| {
+        let service = named.written.value.clone();
+        reader.report(place, ProblemKind::NotForJobs { service, what }, Hint::advise(hint));
+    };
+    if let Some(ready) = &raw.ready {
+        refuse("ready", &ready.place, "remove it: others wait until a job has completed");
+    }
+    if let Some(replicas) = raw.replicas.as_ref().filter(|replicas| replicas.value != NonZeroU32::MIN) {
+        refuse("replicas", &replicas.place, "remove it: a job runs once");
+    }
+    if let Some(restart) =
+        raw.restart.as_ref().filter(|restart| restart.value.policy == RestartPolicy::Always)
+    {
+        refuse("restart: always", &restart.place, "write 'on-failure', or remove 'kind: job'");
+    }
+}
+
+/// What a service depends on. Arrows to what exists are noted, for the search for cycles.
+fn dependencies(
+    named: &NamedService,
+    kinds: &BTreeMap<String, Kind>,
+    arrows: &mut Arrows,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<ServiceName, Dependency> {
+    let mut seen = BTreeSet::new();
+    let mut depends_on = BTreeMap::new();
+    for raw in &named.service.depends_on {
+        let target = raw.name.value.as_str();
+        if !seen.insert(target) {
+            let (service, dependency) = (named.written.value.clone(), target.to_owned());
+            let kind = ProblemKind::DuplicateDependency { service, dependency };
+            reader.report(&raw.name.place, kind, Hint::advise("remove one of the two"));
+            continue;
+        }
+        let Some(kind) = existing(named, &raw.name, kinds, reader) else { continue };
+        let condition = condition(named, raw, kind, reader);
+        let Ok(target) = ServiceName::parse(target) else { continue };
+        if let Some(from) = &named.name {
+            arrows.entry(from.clone()).or_default().insert(target.clone(), raw.name.place.clone());
+        }
+        depends_on.insert(target, Dependency { condition, on_crash: raw.on_crash });
+    }
+    depends_on
+}
+
+/// The kind of a dependency, if it is there and another than the service itself.
+fn existing(
+    named: &NamedService,
+    target: &Placed<String>,
+    kinds: &BTreeMap<String, Kind>,
+    reader: &mut Reader<'_>,
+) -> Option<Kind> {
+    let service = named.written.value.clone();
+    if target.value == service {
+        let kind = ProblemKind::SelfDependency { service };
+        reader.report(&target.place, kind, Hint::advise("remove it"));
+        return None;
+    }
+    let kind = kinds.get(&target.value).copied();
+    if kind.is_none() {
+        let others = kinds.keys().map(String::as_str).filter(|name| *name != service);
+        let hint = suggest::nearest_or_all(&target.value, "the other services", others)
+            .or_else(|| Hint::advise("remove it: there are no other services"));
+        let problem = ProblemKind::MissingDependency { service, dependency: target.value.clone() };
+        reader.report(&target.place, problem, hint);
+    }
+    kind
+}
+
+/// The condition of a dependency, which has to be one that can come true.
+fn condition(named: &NamedService, raw: &RawDependency, kind: Kind, reader: &mut Reader<'_>) -> Condition {
+    let possible = Dependency::on(kind).condition;
+    if let Some(written) = raw.condition.as_ref().filter(|written| written.value != possible) {
+        let (service, dependency) = (named.written.value.clone(), raw.name.value.clone());
+        let (problem, hint) = match written.value {
+            Condition::Completed => (
+                ProblemKind::NeverCompletes { service, dependency: dependency.clone() },
+                format!("write 'condition: ready', or 'kind: job' in '{dependency}'"),
+            ),
+            Condition::Ready => (
+                ProblemKind::NeverReady { service, dependency },
+                "write 'condition: completed', or leave it out".to_owned(),
+            ),
+        };
+        reader.report(&written.place, problem, Some(Hint::Do(hint)));
+    }
+    possible
+}
+
+/// The whole service, if its name and its code are clear.
+fn service(
+    named: &NamedService,
+    depends_on: BTreeMap<ServiceName, Dependency>,
+    around: &Surroundings<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Service> {
+    let raw = &named.service;
+    let shipped = runtime_choice::shipped(named, around, reader);
+    let (code, runtime) = shipped?;
+    let kind = raw.kind();
+    Some(Service {
+        name: named.name.clone()?,
+        kind,
+        code,
+        runtime,
+        args: value(&raw.args).unwrap_or_default(),
+        env: raw.env.clone(),
+        depends_on,
+        replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
+        ready: value(&raw.ready),
+        alive: value(&raw.alive).unwrap_or_default(),
+        restart: value(&raw.restart).unwrap_or_else(|| restart::default_of(kind)),
+        start_timeout: value(&raw.start_timeout).unwrap_or(timeouts::START_DEFAULT),
+        close_timeout: value(&raw.close_timeout).unwrap_or(timeouts::CLOSE_DEFAULT),
+        essential: value(&raw.essential).unwrap_or_default(),
+    })
+}
+
+fn value<T: Clone>(placed: &Option<Placed<T>>) -> Option<T> {
+    placed.as_ref().map(|placed| placed.value.clone())
+}
