@@ -21,6 +21,8 @@ mod resolve;
 mod runtime_choice;
 pub mod schema;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 //! draws lines or carets; that is the command line's.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::ops::Range;
 
 use super::element::duration::DurationError;
@@ -432,15 +433,15 @@ pub enum ValueError {
 }
 
 impl Problems {
-    /// The problems in the order of the file, each once: an anchor that is used by several services would otherwise
-    /// repeat its own. `None` where there are none.
+    /// The problems in the order of the file, each once: a value behind an anchor is wrong for every service that uses
+    /// it, but there is one place to put it right. `None` where there are none.
     #[must_use]
     pub fn gather(mut found: Vec<Problem>) -> Option<Self> {
         found.sort_by_key(|problem| (problem.place.line, problem.place.column));
         let mut once: Vec<Problem> = Vec::with_capacity(found.len());
         for problem in found {
-            let said = once.iter().rev().take_while(|other| other.place == problem.place);
-            if !said.into_iter().any(|other| *other == problem) {
+            let mut here = once.iter().rev().take_while(|other| other.place == problem.place);
+            if !here.any(|other| problem.is_same_mistake(other)) {
                 once.push(problem);
             }
         }
@@ -493,6 +494,11 @@ impl Problem {
     #[must_use]
     pub fn new(place: &Place, kind: ProblemKind, hint: Option<Hint>) -> Self {
         Self { kind, place: place.clone(), hint }
+    }
+
+    /// Whether two problems of one place are put right by one change.
+    fn is_same_mistake(&self, other: &Self) -> bool {
+        discriminant(&self.kind) == discriminant(&other.kind) && self.hint == other.hint
     }
 }
 
