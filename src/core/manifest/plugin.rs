@@ -245,7 +245,7 @@ fn read_names(
 ) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for item in field.items("a list of names", reader)? {
-        let name = item.verbatim("a list of names", reader)?.value;
+        let name = item.verbatim("a name", reader)?.value;
         if !good(&name) {
             item.bad_value(
                 wrong(name.clone()),
@@ -377,9 +377,9 @@ mod tests {
             read_in("/plugins/python", text).unwrap_err(),
             "1:7 'name': the plugin calls itself 'pyton', but its folder is 'python' | give both the same name\n\
              3:3 'about': it has more than one line | say it in one line\n\
-             6:16 'extensions' of 'runtime': '.py' cannot be the ending of a file's name \
+             6:16 an item of 'extensions' of 'runtime': '.py' cannot be the ending of a file's name \
              | write it as in 'py', or 'main.py' for a file\n\
-             7:13 'entries' of 'runtime': 'src/main.py' cannot be a file of a plugin \
+             7:13 an item of 'entries' of 'runtime': 'src/main.py' cannot be a file of a plugin \
              | write it as in 'py', or 'main.py' for a file\n\
              8:12 'command' of 'runtime': '{file}' stands for nothing \
              | use {root}, {code} and {runner}, as in [python3, \"{root}/host.py\", \"{code}\"]\n\
@@ -401,7 +401,10 @@ mod tests {
                 "3:10 'service' has no 'code' | name a file of the plugin's folder",
             ),
             ("", "1:1 the file is empty | begin with 'name:'"),
-            ("[]", "1:1 the plugin is to be a mapping, as in 'key: value', not a list"),
+            (
+                "[]",
+                "1:1 the plugin is to be a mapping, as in 'key: value', not a list | write a mapping, as in 'key: value'",
+            ),
             (
                 "name: x\nabout: y\nruntime: {command: [node], protocol: host}\n",
                 "3:20 'command' of 'runtime': the command has no '{code}' \

@@ -52,6 +52,8 @@ pub enum Owner {
     Service(String),
     /// The value of a key that belongs to another owner.
     Key(Box<Owner>, String),
+    /// One of the list that an owner is.
+    Item(Box<Owner>),
 }
 
 /// What was found where something else was expected.
@@ -550,6 +552,7 @@ impl fmt::Display for Owner {
                 Self::Manifest | Self::Plugin => write!(f, "'{key}'"),
                 owner => write!(f, "'{key}' of {owner}"),
             },
+            Self::Item(list) => write!(f, "an item of {list}"),
         }
     }
 }

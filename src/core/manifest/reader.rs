@@ -7,7 +7,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::interpolate;
 use super::node::{Content, Mapping, Node};
-use super::problem::{Hint, Owner, Place, Placed, Problem, ProblemKind, ValueError};
+use super::problem::{Found, Hint, Owner, Place, Placed, Problem, ProblemKind, ValueError};
 use super::suggest;
 
 /// A key that can be written: one table of them serves the reader, the list in an error and the JSON Schema.
@@ -97,9 +97,7 @@ impl<'n> Fields<'n> {
     /// The keys of `node`, which has to be a mapping. Keys beginning with `x-` are ignored in a manifest's top.
     pub(crate) fn open(node: &'n Node, owner: Owner, keys: &[Key], reader: &mut Reader<'_>) -> Option<Self> {
         let Content::Mapping(mapping) = &node.content else {
-            let expected = "a mapping, as in 'key: value'".to_owned();
-            let kind = ProblemKind::WrongType { owner, expected, found: node.found() };
-            reader.report(&node.place, kind, None);
+            Field { owner, node }.wrong_type("a mapping, as in 'key: value'", None, reader);
             return None;
         };
         let mut meant = Vec::new();
@@ -143,12 +141,13 @@ impl<'n> Field<'n> {
     /// Records that the value is of another type.
     pub(crate) fn wrong_type(&self, expected: &str, hint: Option<&str>, reader: &mut Reader<'_>) {
         let (owner, expected, found) = (self.owner.clone(), expected.to_owned(), self.node.found());
-        let hint = match self.node.content {
-            Content::Nothing => hint.or(Some("give it a value, or remove it")),
-            _ => hint,
+        let hint = match hint {
+            Some(hint) => hint.to_owned(),
+            None if found == Found::Nothing => "give it a value, or remove it".to_owned(),
+            None => format!("write {expected}"),
         };
         let kind = ProblemKind::WrongType { owner, expected, found };
-        reader.report(self.place(), kind, hint.and_then(Hint::advise));
+        reader.report(self.place(), kind, Some(Hint::Do(hint)));
     }
 
     /// Records what is wrong with the value.
@@ -251,20 +250,21 @@ impl<'n> Field<'n> {
         None
     }
 
-    /// The items of a list, as fields of the same owner.
+    /// The items of a list.
     pub(crate) fn items(&self, expected: &str, reader: &mut Reader<'_>) -> Option<Vec<Field<'n>>> {
         let Content::List(items) = &self.node.content else {
             let bracketed = !matches!(self.node.content, Content::Nothing);
             let hint = bracketed.then_some("write it in brackets, as in [one, two]");
             return self.refuse(expected, hint, reader);
         };
-        Some(items.iter().map(|node| Field { owner: self.owner.clone(), node }).collect())
+        let owner = Owner::Item(Box::new(self.owner.clone()));
+        Some(items.iter().map(|node| Field { owner: owner.clone(), node }).collect())
     }
 
     /// A list of texts, each taken as it is written.
     pub(crate) fn texts(&self, reader: &mut Reader<'_>) -> Option<Placed<Vec<String>>> {
         let items = self.items("a list of texts", reader)?;
-        let read: Vec<_> = items.iter().map(|item| item.verbatim("a list of texts", reader)).collect();
+        let read: Vec<_> = items.iter().map(|item| item.verbatim("text", reader)).collect();
         let texts: Option<Vec<_>> = read.into_iter().map(|text| text.map(|text| text.value)).collect();
         texts.map(|texts| self.placed(texts))
     }

@@ -319,7 +319,11 @@ fn what_is_wrong_as_a_whole_is_said_once() {
     for (text, expected) in [
         ("", "1:1 the file is empty | begin with 'services:'"),
         ("# nothing\n", "2:1 the file is empty | begin with 'services:'"),
-        ("hello world", "1:1 the manifest is to be a mapping, as in 'key: value', not text"),
+        (
+            "hello world",
+            "1:1 the manifest is to be a mapping, as in 'key: value', not text \
+ | write a mapping, as in 'key: value'",
+        ),
         (
             "name: shop",
             "1:1 the manifest has no services | add one, as in 'services: { web: { code: ./web.js } }'",

@@ -32,9 +32,9 @@ mod tests {
     fn every_wrong_argument_is_reported() {
         assert_eq!(
             testing::read(KEY, "args: [~, [a], \"\\0\"]", read).unwrap_err(),
-            "1:8 'args' of service 'web' is to be a list of texts, not nothing | write \"\" for an empty text, or remove it\n\
-             1:11 'args' of service 'web' is to be a list of texts, not a list\n\
-             1:16 'args' of service 'web': it cannot hold the character U+0000"
+            "1:8 an item of 'args' of service 'web' is to be text, not nothing | write \"\" for an empty text, or remove it\n\
+             1:11 an item of 'args' of service 'web' is to be text, not a list | write text\n\
+             1:16 an item of 'args' of service 'web': it cannot hold the character U+0000"
         );
         assert_eq!(
             testing::read(KEY, "args: -v", read).unwrap_err(),

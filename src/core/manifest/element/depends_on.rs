@@ -62,7 +62,7 @@ pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Vec<RawDepende
 }
 
 fn read_item(item: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawDependency> {
-    let name = item.text("a list of names", reader)?;
+    let name = item.text("a name", reader)?;
     Some(RawDependency { name, condition: None, on_crash: OnCrash::default() })
 }
 
@@ -127,8 +127,8 @@ mod tests {
             ),
             (
                 "[{ db: ready }, 3]",
-                "1:14 'depends_on' of service 'web' is to be a list of names, not a mapping\n\
-                 1:29 'depends_on' of service 'web' is to be a list of names, not a number",
+                "1:14 an item of 'depends_on' of service 'web' is to be a name, not a mapping | write a name\n\
+                 1:29 an item of 'depends_on' of service 'web' is to be a name, not a number | write a name",
             ),
             (
                 "{ db: { condition: started, on_crsh: close } }",

@@ -31,7 +31,7 @@ mod tests {
         assert!(testing::read(KEY, "essential: ${NOT_SET:-true}", read).unwrap().value);
         assert_eq!(
             testing::read(KEY, "essential: yes", read).unwrap_err(),
-            "1:12 'essential' of service 'web' is to be true or false, not text"
+            "1:12 'essential' of service 'web' is to be true or false, not text | write true or false"
         );
     }
 }

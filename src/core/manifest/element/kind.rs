@@ -32,7 +32,10 @@ mod tests {
         for (text, expected) in [
             ("kind: jbo", "1:7 'kind' of service 'web' cannot be 'jbo' | did you mean 'job'?"),
             ("kind: daemon", "1:7 'kind' of service 'web' cannot be 'daemon' | write service or job"),
-            ("kind: [job]", "1:7 'kind' of service 'web' is to be service or job, not a list"),
+            (
+                "kind: [job]",
+                "1:7 'kind' of service 'web' is to be service or job, not a list | write service or job",
+            ),
             (
                 "kind:",
                 "1:1 'kind' of service 'web' is to be service or job, not nothing \

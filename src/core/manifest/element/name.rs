@@ -79,7 +79,7 @@ mod tests {
                 "1:7 '2' cannot be the name of a project: a name starts with a lower-case letter, not with '2' \
                  | write a lower-case letter, then lower-case letters, digits and '-'",
             ),
-            ("name: 2", "1:7 'name' of service 'web' is to be a name, not a number"),
+            ("name: 2", "1:7 'name' of service 'web' is to be a name, not a number | write a name"),
         ] {
             assert_eq!(testing::read(KEY, text, read).unwrap_err(), expected, "{text}");
         }

@@ -161,7 +161,11 @@ mod tests {
                 "1:16 'exec' of 'ready' of service 'web': it cannot be empty \
                  | write a command, as in [pg_isready, -q]",
             ),
-            ("8080", "1:8 'ready' of service 'web' is to be a mapping, as in 'key: value', not a number"),
+            (
+                "8080",
+                "1:8 'ready' of service 'web' is to be a mapping, as in 'key: value', not a number \
+ | write a mapping, as in 'key: value'",
+            ),
         ] {
             let problem = testing::read(KEY, &format!("ready: {text}"), read).unwrap_err();
             assert_eq!(problem, expected, "{text}");

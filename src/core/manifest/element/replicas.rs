@@ -62,7 +62,8 @@ mod tests {
             ),
             (
                 "replicas: two",
-                "1:11 'replicas' of service 'web' is to be a whole number from 1 to 1000, not text",
+                "1:11 'replicas' of service 'web' is to be a whole number from 1 to 1000, not text \
+ | write a whole number from 1 to 1000",
             ),
         ] {
             assert_eq!(testing::read(KEY, text, read).unwrap_err(), expected, "{text}");

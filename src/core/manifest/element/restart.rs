@@ -179,7 +179,8 @@ mod tests {
             ),
             (
                 "true",
-                "1:10 'restart' of service 'web' is to be never, on-failure, always or a mapping, not true or false",
+                "1:10 'restart' of service 'web' is to be never, on-failure, always or a mapping, not true or false \
+ | write never, on-failure, always or a mapping",
             ),
             (
                 "{ backoff: 10s..1s }",

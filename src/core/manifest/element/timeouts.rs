@@ -56,7 +56,8 @@ mod tests {
             ),
             (
                 "close_timeout: [10s]",
-                "1:16 'close_timeout' of service 'web' is to be a duration, as in '10s', not a list",
+                "1:16 'close_timeout' of service 'web' is to be a duration, as in '10s', not a list \
+ | write a duration, as in '10s'",
             ),
         ] {
             assert_eq!(testing::read(CLOSE, text, read).unwrap_err(), expected, "{text}");
