@@ -65,6 +65,23 @@ pub(crate) fn service(keys: &[Key], generator: &mut SchemaGenerator) -> Schema {
 mod tests {
     use super::*;
 
+    /// The published schemas, for editors. `UPDATE_EXPECTED=1` rewrites them.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may write what it checks")]
+    fn the_published_schemas_are_current() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        for (name, schema) in [("manifest", manifest_schema()), ("plugin", plugin_schema())] {
+            let file = format!("{docs}/{name}.schema.json");
+            if std::env::var_os("UPDATE_EXPECTED").is_some() {
+                let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+                std::fs::write(&file, text).unwrap();
+            }
+            let published = std::fs::read_to_string(&file).unwrap_or_default();
+            let published: Value = serde_json::from_str(&published).unwrap_or_default();
+            assert_eq!(published, schema, "{file} is out of date: run this test with UPDATE_EXPECTED=1");
+        }
+    }
+
     #[test]
     fn the_schema_knows_the_keys_that_the_reader_knows() {
         let schema = manifest_schema();
