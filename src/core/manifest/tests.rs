@@ -10,6 +10,10 @@ use super::*;
 
 /// A folder with some code, some plugins and one variable, as far as a manifest can see them.
 fn read_here(text: &str) -> Result<Manifest, Problems> {
+    read_with(&look, text)
+}
+
+fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Problems> {
     let runtime = |name: &str, extensions: &str, entries: &str| {
         let text = format!(
             "name: {name}\nabout: x\nruntime: {{extensions: {extensions}, entries: {entries}, protocol: none, \
@@ -36,7 +40,7 @@ fn read_here(text: &str) -> Result<Manifest, Problems> {
         project: ServiceName::parse("shop").unwrap(),
         variables: &variables,
         plugins: &plugins,
-        look: &look,
+        look,
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };
     read(text, &surroundings)
@@ -383,6 +387,21 @@ fn every_key_together_is_good() {
     assert_eq!(manifest.services.len(), 4);
     assert_eq!(manifest.services[&named("web")].env["DOLLAR"], "$");
     assert_eq!(manifest.services[&named("inline")].code, Code::Inline("log(`${x}`)\n".into()));
+}
+
+#[test]
+fn the_examples_in_the_reference_are_good_and_name_every_key() {
+    let reference = include_str!("../../../docs/manifest.md");
+    let blocks: Vec<_> =
+        reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 10, "{blocks:?}");
+    for block in blocks {
+        let read = read_with(&|_| OnDisk::File { executable: false }, block);
+        assert!(read.is_ok(), "{block}\n{}", read.unwrap_err());
+    }
+    for key in element::MANIFEST.iter().chain(element::SERVICE) {
+        assert!(reference.contains(&format!("`{}`", key.name)), "{}", key.name);
+    }
 }
 
 /// A piece of the good manifest's text put in the place of another, or something strange.
