@@ -230,7 +230,7 @@ mod tests {
             fs::write(folder.path().join(name), bytes).unwrap();
         }
         let js = "name: js\nabout: x\nruntime: {extensions: [js], command: ['{code}'], protocol: none}";
-        let js = manifest::plugin::read(js, Path::new("/plugins/js"), &check_regex).unwrap();
+        let js = manifest::read_plugin(js, Path::new("/plugins/js"), &check_regex).unwrap();
         let plugins = BTreeMap::from([("js".to_owned(), js)]);
         let loaded = load(Some(folder.path()), &plugins).map_err(|error| {
             let text = error.diagnostics(false).unwrap_or_else(|| error.to_string());
@@ -249,7 +249,7 @@ mod tests {
         fs::write(folder.path().join("web.js"), "").unwrap();
         fs::set_permissions(folder.path().join("web.js"), fs::Permissions::from_mode(0o755)).unwrap();
         let js = "name: js\nabout: x\nruntime: {command: ['{code}'], protocol: none}";
-        let js = manifest::plugin::read(js, Path::new("/plugins/js"), &check_regex).unwrap();
+        let js = manifest::read_plugin(js, Path::new("/plugins/js"), &check_regex).unwrap();
         let loaded = load(Some(folder.path()), &BTreeMap::from([("js".to_owned(), js)])).unwrap();
         let here = fs::canonicalize(folder.path()).unwrap();
         assert_eq!((loaded.file, &loaded.folder), (here.join("orchestrator.yml"), &here));

@@ -13,8 +13,10 @@ mod interpolate;
 #[expect(clippy::module_inception, reason = "the type, the file and the word are the same")]
 mod manifest;
 mod node;
-pub mod plugin;
+mod plugin;
+mod plugin_reader;
 mod problem;
+mod problem_kind;
 mod raw;
 mod reader;
 mod resolve;
@@ -23,6 +25,7 @@ pub mod schema;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod written;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -35,6 +38,7 @@ pub use manifest::{
     RestartPolicy, Service,
 };
 pub use plugin::{PluginKind, PluginSpec, Protocol, RuntimeSpec, ServiceSpec};
+pub use plugin_reader::read_plugin;
 pub use problem::{Found, Hint, Owner, Place, Problem, ProblemKind, Problems, ValueError};
 pub use yaml::{LARGEST_FILE, decode};
 

@@ -180,7 +180,7 @@ impl<'n> Field<'n> {
     fn expanded(&self, text: &str, reader: &mut Reader<'_>) -> Option<Placed<String>> {
         let text = reader.expand(text, self.place())?;
         if text.contains('\0') {
-            self.bad_value(ValueError::Nul, None, reader);
+            self.bad_value(ValueError::Nul, Hint::advise("take it out"), reader);
             return None;
         }
         Some(self.placed(text))

@@ -6,7 +6,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::element::MANIFEST;
-use super::plugin;
+use super::plugin_reader;
 use super::reader::Key;
 
 /// The schema of a manifest, as a JSON Schema of the draft 2020-12.
@@ -20,7 +20,7 @@ pub fn manifest_schema() -> Value {
 /// The schema of a `plugin.yaml`, likewise.
 #[must_use]
 pub fn plugin_schema() -> Value {
-    document("A plugin of the orchestrator", plugin::plugin_schema(&mut generator()))
+    document("A plugin of the orchestrator", plugin_reader::plugin_schema(&mut generator()))
 }
 
 fn generator() -> SchemaGenerator {

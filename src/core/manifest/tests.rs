@@ -20,7 +20,7 @@ fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Pro
              command: ['{}{{code}}']}}",
             if name == "exec" { "" } else { "{root}/" },
         );
-        plugin::read(&text, Path::new("/plugins").join(name).as_path(), &|_| Ok(())).unwrap()
+        read_plugin(&text, Path::new("/plugins").join(name).as_path(), &|_| Ok(())).unwrap()
     };
     let cache = "name: cache\nabout: x\nservice: {runtime: js, code: main.js, start_timeout: 5s, ready: {tcp: 1}, \
                  permissions: {env: {SIZE: 1, KEEP: 2}}}";
@@ -29,7 +29,7 @@ fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Pro
         runtime("node", "[cjs]", "[main.js, index.cjs]"),
         runtime("python", "[py]", "[main.py]"),
         runtime("exec", "[]", "[]"),
-        plugin::read(cache, Path::new("/plugins/cache"), &|_| Ok(())).unwrap(),
+        read_plugin(cache, Path::new("/plugins/cache"), &|_| Ok(())).unwrap(),
     ]
     .into_iter()
     .map(|spec| (spec.name.to_string(), spec))
@@ -473,7 +473,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_readers_of_plugins_and_variables_panic(text in "(?s).{0,200}") {
-        let _ = plugin::read(&text, &PathBuf::from("/plugins/x"), &|_| Ok(()));
+        let _ = read_plugin(&text, &PathBuf::from("/plugins/x"), &|_| Ok(()));
         let _ = env_file::read(&text);
     }
 }

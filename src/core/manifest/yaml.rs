@@ -1,16 +1,15 @@
-//! Text to [`Node`]: the only file that knows the YAML parser. What a parser may not decide alone (keys written
+//! Text to [`Node`]: the only file, with `written.rs`, that knows the YAML parser. What a parser may not decide alone (keys written
 //! twice, what `<<` merges) is decided here, so that it can be reported together with everything else.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_yaml::{Error, Location, Spanned};
 
 use super::node::{Content, Entry, Mapping, Node};
 use super::problem::{Found, Hint, Place, Placed, Problem, ProblemKind, Problems};
+use super::written::Written;
 
 /// The most bytes that a file may have.
 pub const LARGEST_FILE: usize = 1024 * 1024;
@@ -83,16 +82,6 @@ fn too_large(text: &str) -> Problem {
     let end = text.floor_char_boundary(LARGEST_FILE);
     let kind = ProblemKind::TooLarge { limit: LARGEST_FILE };
     Problem::new(&Place::of(text, end..end), kind, Hint::advise("is this the right file?"))
-}
-
-/// What the parser hands over: no text for numbers yet, and keys that can be anything.
-enum Written {
-    Nothing,
-    Text(String),
-    Number,
-    Flag(bool),
-    List(Vec<Spanned<Written>>),
-    Mapping(Vec<(Spanned<Written>, Spanned<Written>)>),
 }
 
 /// Makes [`Node`]s of what was written.
@@ -258,70 +247,6 @@ fn message(error: &Error) -> String {
             let text = other.to_string();
             text.split(" at line ").next().unwrap_or(&text).to_owned()
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Written {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Anything)
-    }
-}
-
-struct Anything;
-
-impl<'de> Visitor<'de> for Anything {
-    type Value = Written;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Written, E> {
-        Ok(Written::Nothing)
-    }
-
-    fn visit_none<E>(self) -> Result<Written, E> {
-        Ok(Written::Nothing)
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Written, E> {
-        Ok(Written::Flag(flag))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Written, E> {
-        Ok(Written::Number)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Written, E> {
-        Ok(Written::Number)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Written, E> {
-        Ok(Written::Number)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Written, E> {
-        Ok(Written::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Written, E> {
-        Ok(Written::Text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Written, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Written::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Written, A::Error> {
-        let mut mapping = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            mapping.push(entry);
-        }
-        Ok(Written::Mapping(mapping))
     }
 }
 

@@ -34,7 +34,7 @@ mod tests {
             testing::read(KEY, "args: [~, [a], \"\\0\"]", read).unwrap_err(),
             "1:8 an item of 'args' of service 'web' is to be text, not nothing | write \"\" for an empty text, or remove it\n\
              1:11 an item of 'args' of service 'web' is to be text, not a list | write text\n\
-             1:16 an item of 'args' of service 'web': it cannot hold the character U+0000"
+             1:16 an item of 'args' of service 'web': it cannot hold the character U+0000 | take it out"
         );
         assert_eq!(
             testing::read(KEY, "args: -v", read).unwrap_err(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::manifest::interpolate::is_name;
+use crate::manifest::node::Content;
 use crate::manifest::problem::{Hint, ProblemKind, ValueError};
 use crate::manifest::reader::{Field, Key, Reader};
 use crate::manifest::schema;
@@ -59,7 +60,6 @@ fn check_name(name: &str) -> Result<(), (ValueError, &'static str)> {
 }
 
 fn refuse_merge(field: &Field<'_>, reader: &mut Reader<'_>) {
-    use crate::manifest::node::Content;
     let Content::Mapping(mapping) = &field.node.content else { return };
     if let Some(place) = &mapping.merge {
         let kind = ProblemKind::MergeRefused { owner: field.owner.clone() };

@@ -1,0 +1,365 @@
+//! [`ProblemKind`]: everything that can be wrong with a manifest or a plugin, as types. Their texts are what a person
+//! reads after `error:`.
+
+use std::fmt;
+
+use super::element::duration::DurationError;
+use super::problem::{Found, Owner};
+use crate::name::{NameError, ServiceName};
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProblemKind {
+    // The file as a whole.
+    /// It has more bytes than anybody writes by hand.
+    #[error("the file is larger than {} KiB", .limit / 1024)]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It is not UTF-8.
+    #[error("the file is not UTF-8 text")]
+    NotUtf8,
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// It is not YAML.
+    #[error("this is not YAML: {message}")]
+    Syntax {
+        /// The parser's own words.
+        message: String,
+    },
+    /// A second document begins.
+    #[error("a second YAML document begins here, where one is expected")]
+    SeveralDocuments,
+    /// More levels than anything has.
+    #[error("lists and mappings are nested deeper than {limit} levels")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// More values, with every alias written out, than anything has.
+    #[error("the file has more than {limit} values, counting what its aliases stand for")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// More text, with every alias written out, than anything has.
+    #[error("the file has more than {} KiB of text, counting what its aliases stand for", .limit / 1024)]
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
+    // Keys and values.
+    /// A key that nothing reads.
+    #[error("unknown key '{key}' in {owner}")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// What it is written in.
+        owner: Owner,
+    },
+    /// A key that is there twice.
+    #[error("the key '{key}' is written twice, first on line {first}")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+        /// The line of the one that counts.
+        first: u32,
+    },
+    /// A key that is a list or a mapping.
+    #[error("a key is to be text, not {0}")]
+    KeyIsNoText(Found),
+    /// A `<<` whose value cannot be merged.
+    #[error("'<<' merges a mapping or a list of mappings, not {0}")]
+    MergeOfOther(Found),
+    /// A `<<` where what is granted has to be written out.
+    #[error("'<<' cannot be used in {owner}")]
+    MergeRefused {
+        /// Where it is.
+        owner: Owner,
+    },
+    /// A key that has to be there.
+    #[error("{owner} has no '{key}'")]
+    MissingKey {
+        /// The key.
+        key: &'static str,
+        /// Where it is missing.
+        owner: Owner,
+    },
+    /// Two keys that exclude each other.
+    #[error("{owner} has both '{one}' and '{other}'")]
+    Excluded {
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+        /// What has both.
+        owner: Owner,
+    },
+    /// A value of another type.
+    #[error("{owner} is to be {expected}, not {found}")]
+    WrongType {
+        /// Whose value it is.
+        owner: Owner,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: Found,
+    },
+    /// A value of the right type that makes no sense.
+    #[error("{owner}: {why}")]
+    BadValue {
+        /// Whose value it is.
+        owner: Owner,
+        /// What is wrong with it.
+        why: ValueError,
+    },
+    /// None of the words that are possible.
+    #[error("{owner} cannot be '{word}'")]
+    UnknownWord {
+        /// Whose value it is.
+        owner: Owner,
+        /// What was written.
+        word: String,
+    },
+    /// A variable that is not set, and has no default.
+    #[error("the variable '{name}' is not set")]
+    UnsetVariable {
+        /// Its name.
+        name: String,
+    },
+    /// A `${` that does not begin a variable.
+    #[error("'${{' does not begin a variable here: {why}")]
+    BadVariable {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A name that is no DNS label.
+    #[error("'{name}' cannot be the name of {what}: {why}")]
+    BadName {
+        /// What was written.
+        name: String,
+        /// What it names.
+        what: &'static str,
+        /// What is wrong with it.
+        why: NameError,
+    },
+    /// A line of a `.env` file that is no `KEY=VALUE`.
+    #[error("this line is no 'KEY=VALUE': {why}")]
+    EnvLine {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
+    // Services together.
+    /// A manifest without services.
+    #[error("the manifest has no services")]
+    NoServices,
+    /// A dependency that is not there.
+    #[error("service '{service}' depends on '{dependency}', which is not in the manifest")]
+    MissingDependency {
+        /// The dependent.
+        service: String,
+        /// What it names.
+        dependency: String,
+    },
+    /// A dependency on itself.
+    #[error("service '{service}' depends on itself")]
+    SelfDependency {
+        /// The service.
+        service: String,
+    },
+    /// The same dependency, twice.
+    #[error("service '{service}' names its dependency '{dependency}' twice")]
+    DuplicateDependency {
+        /// The dependent.
+        service: String,
+        /// The dependency.
+        dependency: String,
+    },
+    /// A circle of dependencies.
+    #[error("services depend on each other in a circle: {}", Arrows(path))]
+    Cycle {
+        /// The whole way round; the first is the last.
+        path: Vec<ServiceName>,
+    },
+    /// `completed`, of what never completes.
+    #[error("service '{service}' waits until '{dependency}' has completed, but that is no job")]
+    NeverCompletes {
+        /// The dependent.
+        service: String,
+        /// The dependency.
+        dependency: String,
+    },
+    /// `ready`, of what completes.
+    #[error("service '{service}' waits until '{dependency}' is ready, but that is a job")]
+    NeverReady {
+        /// The dependent.
+        service: String,
+        /// The dependency.
+        dependency: String,
+    },
+    /// Something that a job cannot have.
+    #[error("the job '{service}' cannot have '{what}'")]
+    NotForJobs {
+        /// The job.
+        service: String,
+        /// What it has.
+        what: &'static str,
+    },
+
+    // Code and what runs it.
+    /// Neither code nor a plugin.
+    #[error("service '{service}' has no code")]
+    NoCode {
+        /// The service.
+        service: String,
+    },
+    /// Nothing is at the path.
+    #[error("the code of service '{service}' is not there: '{path}'")]
+    CodeMissing {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+    },
+    /// Something is at the path that cannot be looked at.
+    #[error("the code of service '{service}' cannot be used: '{path}' {why}")]
+    CodeRefused {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+        /// Why, as the end of a sentence.
+        why: String,
+    },
+    /// It cannot be told what runs the code.
+    #[error("it cannot be told what runs the code of service '{service}': {why}")]
+    NoRuntime {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
+    },
+    /// The folder has no file that the runtime would run.
+    #[error("the runtime '{runtime}' finds nothing to run in the folder '{path}' of service '{service}'")]
+    NoEntry {
+        /// The service.
+        service: String,
+        /// The runtime.
+        runtime: String,
+        /// The folder as it is written.
+        path: String,
+    },
+    /// No plugin of that name.
+    #[error("there is no {what} '{name}'")]
+    UnknownPlugin {
+        /// `runtime` or `plugin`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A plugin of the other kind.
+    #[error("the plugin '{name}' is a {is}, not a {wanted}")]
+    WrongPlugin {
+        /// The plugin.
+        name: String,
+        /// What it is.
+        is: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+}
+
+/// What is wrong with a value of the right type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// A number outside its range.
+    #[error("{written} is not between {least} and {most}")]
+    Range {
+        /// The number.
+        written: String,
+        /// The least possible.
+        least: u32,
+        /// The greatest possible.
+        most: u32,
+    },
+    /// A version of the manifest's format that this program does not know.
+    #[error("this program reads version 1 only, not {0}")]
+    Version(String),
+    /// No duration.
+    #[error(transparent)]
+    Duration(#[from] DurationError),
+    /// A range of durations that ends before it begins.
+    #[error("the range {0} ends before it begins")]
+    Backwards(String),
+    /// Nothing, where something has to be.
+    #[error("it cannot be empty")]
+    Empty,
+    /// A character that no argument, variable or path of a process can hold.
+    #[error("it cannot hold the character U+0000")]
+    Nul,
+    /// No name of an environment variable.
+    #[error("'{0}' cannot be the name of an environment variable")]
+    VariableName(String),
+    /// The name of an environment variable that is set by the orchestrator.
+    #[error("'{0}' is set by the orchestrator itself")]
+    OwnVariable(String),
+    /// No regular expression.
+    #[error("it is no regular expression: {0}")]
+    Regex(String),
+    /// Nothing that an HTTP check could get.
+    #[error("'{0}' is no port with a path")]
+    HttpTarget(String),
+    /// A check of something outside the service's own environment.
+    #[error("a check is made inside the service's environment, not on '{0}'")]
+    Elsewhere(String),
+    /// None of the checks, or more than one.
+    #[error("it has {found} of {checks}, where one is expected", found = if *.some { "more than one" } else { "none" })]
+    Checks {
+        /// Whether there are any.
+        some: bool,
+        /// The checks that are possible.
+        checks: &'static str,
+    },
+    /// `false`, where only `true` says anything.
+    #[error("it can only be 'true'")]
+    OnlyTrue,
+    /// No plain name of a file in a plugin's folder.
+    #[error("'{0}' cannot be a file of a plugin")]
+    FileName(String),
+    /// A file ending that is none.
+    #[error("'{0}' cannot be the ending of a file's name")]
+    Extension(String),
+    /// A placeholder that stands for nothing.
+    #[error("'{0}' stands for nothing")]
+    Placeholder(String),
+    /// A command that does not say where the code goes.
+    #[error("the command has no '{{code}}'")]
+    NoCodePlace,
+    /// More than one line.
+    #[error("it has more than one line")]
+    Lines,
+    /// A plugin's name that is not its folder's.
+    #[error("the plugin calls itself '{name}', but its folder is '{folder}'")]
+    FolderName {
+        /// Its name.
+        name: String,
+        /// Its folder's.
+        folder: String,
+    },
+}
+
+/// The way round a cycle.
+struct Arrows<'a>(&'a [ServiceName]);
+
+impl fmt::Display for Arrows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.0.iter().enumerate() {
+            write!(f, "{}{name}", if i == 0 { "" } else { " -> " })?;
+        }
+        Ok(())
+    }
+}
