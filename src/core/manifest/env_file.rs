@@ -12,7 +12,7 @@ pub fn read(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
     let mut variables = BTreeMap::new();
     let mut problems = Vec::new();
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         match read_line(line) {
             Ok(Some((name, value))) => {
                 variables.insert(name.to_owned(), value);
@@ -20,7 +20,9 @@ pub fn read(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
             Ok(None) => {}
             Err(why) => {
                 let indent = line.len() - line.trim_start().len();
-                let place = Place::of(text, start + indent..start + line.trim_end().len());
+                let column = u32::try_from(line[..indent].chars().count() + 1).unwrap_or(u32::MAX);
+                let span = start + indent..start + line.trim_end().len();
+                let place = Place { line: number, column, span };
                 let hint = Hint::advise("write it as NAME=value, or NAME=\"two words\"");
                 problems.push(Problem::new(&place, ProblemKind::EnvLine { why }, hint));
             }

@@ -7,7 +7,7 @@
 //! ```
 
 mod cycle;
-pub mod element;
+mod element;
 pub mod env_file;
 mod interpolate;
 #[expect(clippy::module_inception, reason = "the type, the file and the word are the same")]

@@ -77,12 +77,14 @@ pub enum Found {
 pub enum Hint {
     /// Something very like what was written exists.
     DidYouMean(String),
-    /// These are the possible ones; sorted as they should be shown.
+    /// These are the possible ones.
     OneOf {
         /// What they are: `the keys here`, `the services`.
         what: &'static str,
-        /// Their names.
+        /// The names of the first of them.
         names: Vec<String>,
+        /// How many more there are.
+        more: usize,
     },
     /// Any other advice, as an order to the reader.
     Do(String),
@@ -228,7 +230,8 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DidYouMean(name) => write!(f, "did you mean '{name}'?"),
-            Self::OneOf { what, names } => write!(f, "{what}: {}", names.join(", ")),
+            Self::OneOf { what, names, more: 0 } => write!(f, "{what}: {}", names.join(", ")),
+            Self::OneOf { what, names, more } => write!(f, "{what}: {} and {more} more", names.join(", ")),
             Self::Do(advice) => f.write_str(advice),
         }
     }

@@ -2,12 +2,19 @@
 
 use super::problem::Hint;
 
+/// The most names that a slip is compared with. There may be as many slips as there are names.
+const MOST_COMPARED: usize = 300;
+
+/// The most names that a hint lists.
+const MOST_LISTED: usize = 20;
+
 /// The one of `names` that is most like `written`, if one is like it at all.
 pub(crate) fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong: enough for a slip or two, too little for another word.
     let tolerated = (written.chars().count().max(3) / 3).min(3);
     names
         .into_iter()
+        .take(MOST_COMPARED)
         .map(|name| (distance(&written.to_lowercase(), name), name))
         .filter(|(distance, _)| *distance <= tolerated)
         .min_by_key(|(distance, _)| *distance)
@@ -23,8 +30,9 @@ pub(crate) fn nearest_or_all<'a>(
     if let Some(name) = nearest(written, names.clone()) {
         return Some(Hint::DidYouMean(name.to_owned()));
     }
-    let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
-    (!names.is_empty()).then_some(Hint::OneOf { what, names })
+    let mut names = names.into_iter();
+    let listed: Vec<_> = names.by_ref().take(MOST_LISTED).map(str::to_owned).collect();
+    (!listed.is_empty()).then(|| Hint::OneOf { what, names: listed, more: names.count() })
 }
 
 /// How many letters have to be changed, added, taken away or swapped with their neighbour to make one of the other.
@@ -72,5 +80,7 @@ mod tests {
         let all = nearest_or_all("zzzzzz", "the services", ["a", "b"]).unwrap();
         assert_eq!(all.to_string(), "the services: a, b");
         assert_eq!(nearest_or_all("x", "the services", []), None);
+        let many = nearest_or_all("zzzzzz", "the services", ["a"; 25]).unwrap().to_string();
+        assert!(many.ends_with("a, a, a and 5 more"), "{many}");
     }
 }

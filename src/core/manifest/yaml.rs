@@ -1,5 +1,5 @@
-//! Text to [`Node`]: the only file, with `written.rs`, that knows the YAML parser. What a parser may not decide alone (keys written
-//! twice, what `<<` merges) is decided here, so that it can be reported together with everything else.
+//! Text to [`Node`]: the only file, with `written.rs`, that knows the YAML parser. What a parser may not decide alone
+//! (keys written twice, what `<<` merges) is decided here, so that it can be reported together with everything else.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ pub(crate) mod alive;
 pub(crate) mod args;
 pub(crate) mod code;
 pub(crate) mod depends_on;
-pub mod duration;
+pub(crate) mod duration;
 pub(crate) mod essential;
 pub(crate) mod isolation;
 pub(crate) mod kind;
