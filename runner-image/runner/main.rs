@@ -1,1 +1,63 @@
-fn main() {}
+//! The runner: one static program that the orchestrator carries inside itself, in three roles.
+//!
+//! - `runner keeper FOLDER`: the parent of a project's runners, a child of the orchestrator (`keeper.rs`).
+//! - `runner remote`: the RemoteService of one start (`remote_service.rs`).
+//! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
+//!
+//! None of them is meant to be started by a person; what they need comes by descriptor.
+
+mod cgroup;
+mod command;
+mod host_messages;
+mod init;
+mod js;
+mod keeper;
+mod output;
+mod plugin_host;
+mod probes;
+mod remote_service;
+mod resources;
+mod root_folder;
+mod service_process;
+mod source;
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let role = arguments.next().unwrap_or_default();
+    match (role.to_str(), arguments.next()) {
+        (Some("keeper"), Some(folder)) => exit_code(keeper::run(Path::new(&folder))),
+        (Some("remote"), None) => exit_code(remote_service::run()),
+        (Some("js-host"), Some(_)) => js::host(),
+        _ => {
+            exit_code::<io::Error>(Err(io::Error::other("this program is started by the orchestrator only")))
+        }
+    }
+}
+
+fn exit_code<E: Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // There is nobody to tell that this could not be written either.
+            let _ = writeln!(io::stderr(), "runner: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

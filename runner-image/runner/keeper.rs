@@ -1,0 +1,203 @@
+//! The keeper of a project: the parent of its runners, and the reason why nothing outlives the orchestrator
+//! (lifecycle rule 9).
+//!
+//! It is a subreaper: whoever loses its parent below it becomes its child. So a child that is no runner is the orphan
+//! of a runner that has died, and is killed with everything below it. A start is gone when its runner is reaped and
+//! no orphan is left.
+//!
+//! When its socket reaches the end, the orchestrator is gone, in whatever way: the keeper kills everything below it,
+//! removes the project's folder and ends. Signals from a terminal are the orchestrator's to judge; the keeper hears
+//! none of them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io::{self, stderr, stdout};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, ToKeeper};
+use orchestrator_port::launch::DESCRIPTOR;
+use orchestrator_sandbox::descriptors::{Packet, inherited, receive_packet, send_packet};
+use orchestrator_sandbox::spawn::{Launch, Program};
+use orchestrator_sandbox::tree::{self, Ended, Reaped};
+use orchestrator_sandbox::{Pid, remove_tree};
+use rustix::io::ioctl_fionbio;
+use rustix::process::getpid;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::chain;
+
+/// How many messages may wait for a slow orchestrator before no more is asked of the keeper.
+const OUTBOX: usize = 64;
+
+/// Keeps the runners of the project whose folder this is, until the orchestrator is gone.
+pub(crate) fn run(folder: &Path) -> Result<(), KeeperError> {
+    let socket = inherited(DESCRIPTOR).map_err(KeeperError::Socket)?;
+    // It leads a session already where it was started as it should be.
+    let _ = rustix::process::setsid();
+    let _ = rustix::thread::set_name(c"keeper");
+    tree::become_subreaper().map_err(KeeperError::SetUp)?;
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(KeeperError::SetUp)?;
+    let served = runtime.block_on(serve(socket));
+    let removed = remove_tree(folder).map_err(KeeperError::Remove);
+    served.and(removed)
+}
+
+/// Why a keeper failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeeperError {
+    #[error("cannot speak with the orchestrator")]
+    Socket(#[source] io::Error),
+    #[error("cannot become a keeper")]
+    SetUp(#[source] io::Error),
+    #[error("cannot remove the project's folder")]
+    Remove(#[source] io::Error),
+}
+
+async fn serve(socket: OwnedFd) -> Result<(), KeeperError> {
+    ioctl_fionbio(&socket, true).map_err(|error| KeeperError::Socket(error.into()))?;
+    let mut keeper = Keeper {
+        socket: UnixStream::from_std(socket.into()).map_err(KeeperError::Socket)?,
+        children: signal(SignalKind::child()).map_err(KeeperError::SetUp)?,
+        runners: HashMap::new(),
+        ended: Vec::new(),
+        outbox: VecDeque::new(),
+    };
+    // Taken and never read: so they do nothing.
+    let deaf = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let served = keeper.serve().await;
+    let ended = keeper.end_everything().await;
+    drop(deaf);
+    served.map_err(KeeperError::Socket).and(ended.map_err(KeeperError::SetUp))
+}
+
+struct Keeper {
+    /// The orchestrator's end is the other one. It keeps packets apart, which its type here knows nothing of.
+    socket: UnixStream,
+    /// SIGCHLD.
+    children: Signal,
+    /// The runners that run, by the number of their start.
+    runners: HashMap<u64, Pid>,
+    /// Those that have been reaped, but may have left orphans.
+    ended: Vec<(u64, Ended)>,
+    /// What the orchestrator has not taken yet.
+    outbox: VecDeque<FromKeeper>,
+}
+
+impl Keeper {
+    /// Does what it is told until the orchestrator is gone.
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let (readable, writable) = (self.outbox.len() < OUTBOX, !self.outbox.is_empty());
+            tokio::select! {
+                _ = self.children.recv() => self.collect()?,
+                packet = receive(&self.socket), if readable => match packet? {
+                    Some(packet) => self.hear(packet)?,
+                    None => return Ok(()),
+                },
+                sent = flush(&self.socket, &mut self.outbox), if writable => match sent {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    other => other?,
+                },
+            }
+        }
+    }
+
+    fn hear(&mut self, packet: Packet) -> io::Result<()> {
+        match serde_json::from_slice(&packet.bytes)? {
+            ToKeeper::Start { id } => {
+                let said = match start(packet.descriptors) {
+                    Ok(pid) => {
+                        self.runners.insert(id, pid);
+                        FromKeeper::Started { id, pid: pid.as_raw_nonzero().get().unsigned_abs() }
+                    }
+                    Err(error) => FromKeeper::Failed { id, error },
+                };
+                self.outbox.push_back(said);
+            }
+            ToKeeper::Kill { id } => {
+                if let Some(&runner) = self.runners.get(&id) {
+                    tree::kill_tree(runner);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reaps who has ended, kills who was orphaned by that, and says which starts are gone.
+    fn collect(&mut self) -> io::Result<()> {
+        while let Reaped::Ended(ended) = tree::reap()? {
+            let id = self.runners.iter().find_map(|(id, pid)| (*pid == ended.pid).then_some(*id));
+            if let Some(id) = id {
+                self.runners.remove(&id);
+                self.ended.push((id, ended));
+            }
+        }
+        let runners: HashSet<_> = self.runners.values().collect();
+        let mut orphans = tree::children(getpid());
+        orphans.retain(|child| !runners.contains(child));
+        if orphans.is_empty() {
+            let gone = self.ended.drain(..);
+            self.outbox.extend(gone.map(|(id, Ended { code, signal, .. })| FromKeeper::Gone {
+                id,
+                code,
+                signal,
+            }));
+        }
+        // The end of each of them is another SIGCHLD.
+        orphans.into_iter().for_each(tree::kill_tree);
+        Ok(())
+    }
+
+    /// Kills everything below, until nothing is.
+    async fn end_everything(&mut self) -> io::Result<()> {
+        loop {
+            tree::kill_descendants(getpid());
+            loop {
+                match tree::reap()? {
+                    Reaped::Ended(_) => {}
+                    Reaped::NoneEnded => break,
+                    Reaped::NoneLeft => return Ok(()),
+                }
+            }
+            self.children.recv().await;
+        }
+    }
+}
+
+/// Starts a runner that reads its ticket from this descriptor.
+fn start(descriptors: Vec<OwnedFd>) -> Result<Pid, String> {
+    let [ticket] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| "a start comes with one descriptor")?;
+    let null = File::open("/dev/null").map_err(|error| format!("failed to open /dev/null: {error}"))?;
+    let (stdout, stderr) = (stdout(), stderr());
+    let launch = Launch {
+        program: Program::Path(Path::new("/proc/self/exe")),
+        arguments: vec!["runner".into(), "remote".into()],
+        environment: Vec::new(),
+        folder: Some(Path::new("/")),
+        descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), ticket.as_fd()],
+        die_with_parent: true,
+    };
+    Ok(launch.spawn().map_err(|error| chain(&error))?.pid)
+}
+
+async fn receive(socket: &UnixStream) -> io::Result<Option<Packet>> {
+    match socket.async_io(Interest::READABLE, || receive_packet(socket, LONGEST_PACKET)).await {
+        // It has gone without hearing everything.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        other => other,
+    }
+}
+
+/// Sends what waits, as far as the orchestrator takes it.
+async fn flush(socket: &UnixStream, outbox: &mut VecDeque<FromKeeper>) -> io::Result<()> {
+    while let Some(message) = outbox.front() {
+        let bytes = serde_json::to_vec(message)?;
+        socket.async_io(Interest::WRITABLE, || send_packet(socket, &bytes, None)).await?;
+        outbox.pop_front();
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! [`PluginHost`]: the runner's end of the host protocol, over descriptor 3 of the service's process.
+//!
+//! ```text
+//!   host --bytes--> listen ----> port        started, failed, exception, close
+//!                         \----> who asked   health
+//!   host <--bytes-- speak <---- queue        health, close
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use orchestrator_port::message::control::{FromRemote, Protocol, Thrown};
+use orchestrator_port::{Frame, PortClosed, PortSender};
+use rustix::io::write;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::host_messages::{FromHost, HostError, HostMessages, ToHost};
+use crate::source::Source;
+
+/// How many messages wait for a host that does not read. Who has more to say waits too.
+const QUEUE: usize = 16;
+
+/// How much is read at once.
+const CHUNK: usize = 8 * 1024;
+
+/// Asks and tells the host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginHost {
+    queue: mpsc::Sender<ToHost>,
+    asked: Asked,
+}
+
+/// Hears the host.
+pub(crate) struct Listener {
+    source: Source,
+    port: PortSender,
+    asked: Asked,
+    messages: HostMessages,
+    /// Whether `Started` has been sent: by this one, or at once for what speaks no host protocol.
+    started: bool,
+}
+
+/// Why a host is not heard any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("failed to read from the host")]
+    Io(#[from] io::Error),
+    #[error("failed to pass on what the host said")]
+    Port(#[from] PortClosed),
+}
+
+/// Who waits for which answer.
+#[derive(Clone, Debug)]
+struct Asked {
+    next: Arc<AtomicU64>,
+    /// None when no answer can come any more.
+    answers: Arc<Mutex<Option<HashMap<u64, Answer>>>>,
+}
+
+/// Where an answer goes.
+type Answer = oneshot::Sender<Option<String>>;
+
+impl PluginHost {
+    /// Both ends of the conversation over `source`. The speaking one runs by itself.
+    pub(crate) fn new(source: Source, protocol: Protocol, port: PortSender) -> (Self, Listener) {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        tokio::spawn(speak(source.fd(), messages));
+        let asked = Asked::new();
+        let host = Self { queue, asked: asked.clone() };
+        let messages = HostMessages::default();
+        (host, Listener { source, port, asked, messages, started: protocol == Protocol::None })
+    }
+
+    /// Asks for the service's health. Answers with what it says is wrong, or when it is gone.
+    pub(crate) async fn health(&self) -> Option<String> {
+        let closed = || Some("the host has closed its descriptor".into());
+        let (answer, answered) = oneshot::channel();
+        let question = self.asked.question(answer);
+        match self.queue.send(ToHost::Health { id: question.id }).await {
+            Ok(()) => answered.await.unwrap_or_else(|_| closed()),
+            Err(_) => closed(),
+        }
+    }
+
+    /// Tells it to close.
+    pub(crate) async fn close(&self) {
+        // Who cannot be told is ended by force when its time is over.
+        let _ = self.queue.send(ToHost::Close).await;
+    }
+}
+
+impl Listener {
+    /// Hears the host until it has nothing more to say.
+    pub(crate) async fn listen(mut self) -> Result<(), ListenError> {
+        let heard = self.hear_all().await;
+        *self.asked.answers() = None;
+        heard
+    }
+
+    async fn hear_all(&mut self) -> Result<(), ListenError> {
+        while let Some(bytes) = self.source.read::<CHUNK, _>(Bytes::copy_from_slice).await? {
+            for message in self.messages.take(&bytes)? {
+                self.hear(message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: FromHost) -> Result<(), PortClosed> {
+        let said = match message {
+            FromHost::Started { methods, health } if !self.started => {
+                self.started = true;
+                FromRemote::Started { methods, health }
+            }
+            FromHost::Started { .. } => FromRemote::Notified,
+            FromHost::Failed { error } => return self.send_thrown(FromRemote::StartFailed, error).await,
+            FromHost::Exception { error } => return self.send_thrown(FromRemote::Exception, error).await,
+            FromHost::Close => FromRemote::CloseRequested,
+            FromHost::Health { id, failure } => {
+                self.asked.answer(id, failure);
+                return Ok(());
+            }
+            FromHost::Unknown => return Ok(()),
+        };
+        self.port.send(Frame::control(&said, Bytes::new())).await
+    }
+
+    /// Sends an exception, cut until it fits into a message.
+    async fn send_thrown(
+        &self,
+        kind: fn(Thrown) -> FromRemote,
+        mut thrown: Thrown,
+    ) -> Result<(), PortClosed> {
+        loop {
+            let frame = Frame::control(&kind(thrown.clone()), Bytes::new());
+            if frame.check().is_ok() {
+                return self.port.send(frame).await;
+            }
+            for text in [&mut thrown.name, &mut thrown.message, &mut thrown.stack] {
+                text.truncate(text.floor_char_boundary(text.len() / 2));
+            }
+        }
+    }
+}
+
+/// A question that is forgotten when who asked does not wait for the answer any more.
+struct Question {
+    id: u64,
+    asked: Asked,
+}
+
+impl Asked {
+    fn new() -> Self {
+        Self { next: Arc::default(), answers: Arc::new(Mutex::new(Some(HashMap::new()))) }
+    }
+
+    /// Where no answer can come any more, `answer` is dropped at once.
+    fn question(&self, answer: Answer) -> Question {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(answers) = self.answers().as_mut() {
+            answers.insert(id, answer);
+        }
+        Question { id, asked: self.clone() }
+    }
+
+    fn answer(&self, id: u64, failure: Option<String>) {
+        if let Some(answer) = self.forget(id) {
+            // Nobody may wait any more.
+            let _ = answer.send(failure);
+        }
+    }
+
+    fn forget(&self, id: u64) -> Option<Answer> {
+        self.answers().as_mut()?.remove(&id)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Option<HashMap<u64, Answer>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.asked.forget(self.id);
+    }
+}
+
+/// Writes what the host is told, until nobody has anything to say or it is gone.
+async fn speak(socket: Arc<AsyncFd<OwnedFd>>, mut messages: mpsc::Receiver<ToHost>) {
+    while let Some(message) = messages.recv().await {
+        let line = message.line();
+        let mut rest = line.as_slice();
+        while !rest.is_empty() {
+            let Ok(mut ready) = socket.writable().await else { return };
+            match ready.try_io(|socket| Ok(write(socket, rest)?)) {
+                Ok(Ok(count)) => rest = &rest[count..],
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(_)) => return,
+                Err(_) => {}
+            }
+        }
+    }
+}

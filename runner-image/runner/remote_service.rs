@@ -1,0 +1,321 @@
+//! [`RemoteService`]: the far end of one start, inside the environment. It receives the code, runs it, reports on it,
+//! and ends with nothing left below it.
+//!
+//! ```text
+//!   connect -> Ready -> Ship, Entry ... -> Run -> Running -> (service ends) -> rest killed -> Exited -> close
+//!                 \___________ connection lost, or told to end: everything killed, the folder emptied ___________/
+//! ```
+//!
+//! The main task hears the controller; it never waits for room to send while the service runs, so a controller that is
+//! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), two for the host protocol
+//! (`plugin_host.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestrator_port::bundle::{Receiving, ReceivingError};
+use orchestrator_port::launch::{DESCRIPTOR, Ticket};
+use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
+use orchestrator_port::{
+    Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, websocket,
+};
+use orchestrator_sandbox::descriptors::inherited;
+use orchestrator_sandbox::tree::Ended;
+use rustix::process::{Signal, kill_process_group};
+use tokio::runtime;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::chain;
+use crate::init::Init;
+use crate::output::pump;
+use crate::plugin_host::{ListenError, PluginHost};
+use crate::probes::Prober;
+use crate::resources;
+use crate::root_folder::RootFolder;
+use crate::service_process::{ServiceProcess, StartError, Surroundings, places};
+use crate::source::Source;
+
+/// How many probes are tried at once. A controller asks for one after the other.
+const PROBES: usize = 8;
+
+/// The longest ticket, in bytes.
+const LONGEST_TICKET: u64 = 16 * 1024;
+
+/// Runs one start, from its ticket to its end.
+pub(crate) fn run() -> Result<(), RemoteError> {
+    let ticket = read_ticket()?;
+    let _ = rustix::thread::set_name(c"runner");
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
+    runtime.block_on(serve(ticket))
+}
+
+/// Why a start ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    #[error("failed to read the ticket")]
+    Ticket(#[source] io::Error),
+    #[error("failed to understand the ticket")]
+    TicketText(#[source] serde_json::Error),
+    #[error("the ticket holds no token")]
+    Token(#[from] NotAToken),
+    #[error("failed to set up the runner")]
+    SetUp(#[source] io::Error),
+    #[error("failed to connect to the controller")]
+    Connect(#[from] HandshakeError),
+    #[error("failed to use the start's folder")]
+    Root(#[source] io::Error),
+    #[error("failed to receive the code")]
+    Receive(#[from] ReceivingError),
+    #[error("failed to start the service")]
+    Start(#[from] StartError),
+    #[error("failed to hear the service")]
+    Listen(#[from] ListenError),
+    #[error("controller said something out of turn: {0}")]
+    OutOfTurn(&'static str),
+    #[error("told to end")]
+    Terminated,
+    #[error(transparent)]
+    Port(#[from] PortClosed),
+}
+
+fn read_ticket() -> Result<Ticket, RemoteError> {
+    let descriptor = inherited(DESCRIPTOR).map_err(RemoteError::Ticket)?;
+    let mut text = Vec::new();
+    std::fs::File::from(descriptor)
+        .take(LONGEST_TICKET)
+        .read_to_end(&mut text)
+        .map_err(RemoteError::Ticket)?;
+    serde_json::from_slice(&text).map_err(RemoteError::TicketText)
+}
+
+/// Whatever happens in between, nothing is left below this process or in its folder.
+async fn serve(ticket: Ticket) -> Result<(), RemoteError> {
+    let init = Init::start().map_err(RemoteError::SetUp)?;
+    let mut terminate = unix::signal(SignalKind::terminate()).map_err(RemoteError::SetUp)?;
+    let root = RootFolder::prepare(ticket.root.clone()).map_err(RemoteError::Root)?;
+    let served = tokio::select! {
+        served = converse(&ticket, &root, &init) => served,
+        _ = terminate.recv() => Err(RemoteError::Terminated),
+    };
+    init.end_descendants().await;
+    root.empty();
+    served
+}
+
+async fn converse(ticket: &Ticket, root: &RootFolder, init: &Init) -> Result<(), RemoteError> {
+    let (port, incoming) = websocket::connect(&ticket.socket, &ticket.token()?).await?.split();
+    let mut remote = RemoteService { port, incoming, root, init };
+    match remote.serve().await {
+        // Nobody is there to be told.
+        Err(RemoteError::Port(PortClosed::ByPeer)) => Ok(()),
+        Err(RemoteError::Port(how)) => Err(how.into()),
+        Err(error) => {
+            init.end_descendants().await;
+            remote.say(&FromRemote::Broken { error: chain(&error) }).await?;
+            remote.port.close().await;
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+struct RemoteService<'a> {
+    port: PortSender,
+    incoming: PortReceiver,
+    root: &'a RootFolder,
+    init: &'a Init,
+}
+
+impl RemoteService<'_> {
+    async fn serve(&mut self) -> Result<(), RemoteError> {
+        self.say(&FromRemote::Ready).await?;
+        let Some(order) = self.receive_code().await? else {
+            self.port.close().await;
+            return Ok(());
+        };
+        let surroundings = Surroundings::new(&order, self.root.path())?;
+        let exited = match ServiceProcess::start(&order, &surroundings, self.root.path()) {
+            Ok(process) => self.run(&order, surroundings, process).await?,
+            Err(StartError::Command(error)) => {
+                let thrown =
+                    Thrown { name: "SpawnError".into(), message: error.to_string(), stack: String::new() };
+                self.say(&FromRemote::StartFailed(thrown)).await?;
+                FromRemote::Exited { code: Some(error.exit_code()), signal: None }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.say(&exited).await?;
+        self.port.close().await;
+        Ok(())
+    }
+
+    /// Writes what is shipped, until the order to run it comes; none where it is to be closed before that.
+    async fn receive_code(&mut self) -> Result<Option<Order>, RemoteError> {
+        let mut receiving = None;
+        loop {
+            let frame = self.incoming.receive().await?;
+            match parse(&frame)? {
+                ToRemote::Ship { entries, bytes, sha256 } if receiving.is_none() => {
+                    receiving = Some(Receiving::new(entries, bytes, sha256)?);
+                }
+                ToRemote::Entry { path, executable, more } => {
+                    let receiving = receiving.as_mut().ok_or(RemoteError::OutOfTurn("entry before ship"))?;
+                    if let Some(entry) = receiving.piece(&path, executable, more, &frame.payload)? {
+                        self.root.write(&entry).map_err(RemoteError::Root)?;
+                    }
+                }
+                ToRemote::Run(order) => match &receiving {
+                    Some(receiving) if !receiving.is_complete() => {
+                        return Err(RemoteError::OutOfTurn("run before the last entry"));
+                    }
+                    _ => return Ok(Some(order)),
+                },
+                ToRemote::Close => return Ok(None),
+                ToRemote::Ship { .. } => return Err(RemoteError::OutOfTurn("second ship")),
+                ToRemote::Probe { .. } => return Err(RemoteError::OutOfTurn("probe before run")),
+            }
+        }
+    }
+
+    /// Everything from the process's start to its end; answers with its last message.
+    async fn run(
+        &mut self,
+        order: &Order,
+        surroundings: Surroundings,
+        process: ServiceProcess,
+    ) -> Result<FromRemote, RemoteError> {
+        let mut ended = self.init.watch(process.pid);
+        let (finish, finished) = watch::channel(false);
+        let source = |fd| Source::new(fd, finished.clone()).map_err(RemoteError::SetUp);
+        let (host, listener) = PluginHost::new(source(process.host)?, order.protocol, self.port.clone());
+        let mut tasks = JoinSet::new();
+        for (fd, stream) in [(process.stdout, Stream::Stdout), (process.stderr, Stream::Stderr)] {
+            let pump = pump(source(fd)?, stream, self.port.clone());
+            tasks.spawn(async move {
+                pump.await;
+                Ok(())
+            });
+        }
+        self.say(&FromRemote::Running { pid: process.pid.as_raw_nonzero().get().unsigned_abs() }).await?;
+        if order.protocol == Protocol::None {
+            self.say(&FromRemote::Started { methods: Vec::new(), health: false }).await?;
+        }
+        tasks.spawn(listener.listen());
+        let figures = tokio::spawn(resources::report(self.port.clone()));
+        let prober = Prober {
+            host,
+            init: self.init.clone(),
+            surroundings: Arc::new(surroundings),
+            places: Arc::new(places(order, self.root.path())?),
+        };
+        let mut service =
+            Service { protocol: order.protocol, process: process.pid, prober, probes: JoinSet::new() };
+        let ended = self.attend(&mut service, &mut tasks, &mut ended).await;
+        figures.abort();
+        let ended = ended?;
+        service.probes.shutdown().await;
+        self.finish(tasks, finish).await?;
+        Ok(FromRemote::Exited { code: ended.code, signal: ended.signal })
+    }
+
+    /// Does what the controller asks for until the service's process has ended.
+    async fn attend(
+        &mut self,
+        service: &mut Service,
+        tasks: &mut JoinSet<Result<(), ListenError>>,
+        ended: &mut oneshot::Receiver<Ended>,
+    ) -> Result<Ended, RemoteError> {
+        loop {
+            tokio::select! {
+                // What the controller says comes last: it may say it all the time.
+                biased;
+                ended = &mut *ended => return ended.map_err(|_| RemoteError::SetUp(io::ErrorKind::Other.into())),
+                Some(done) = tasks.join_next() => done.unwrap_or(Ok(()))?,
+                Some(_) = service.probes.join_next() => {}
+                frame = self.incoming.receive() => service.hear(&frame?, self.init, &self.port)?,
+            }
+        }
+    }
+
+    /// After the service's process has ended: ends what it has left behind, and sends what all of them have written.
+    async fn finish(
+        &mut self,
+        mut tasks: JoinSet<Result<(), ListenError>>,
+        finish: watch::Sender<bool>,
+    ) -> Result<(), RemoteError> {
+        let rest = async {
+            self.init.end_descendants().await;
+            finish.send_replace(true);
+            while let Some(done) = tasks.join_next().await {
+                done.unwrap_or(Ok(()))?;
+            }
+            Ok(())
+        };
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                done = &mut rest => return done,
+                // Probes and a close have come too late. But a lost connection is met here too.
+                frame = self.incoming.receive() => drop(frame?),
+            }
+        }
+    }
+
+    async fn say(&self, message: &FromRemote) -> Result<(), PortClosed> {
+        self.port.send(Frame::control(message, Bytes::new())).await
+    }
+}
+
+/// A service that runs, as far as the controller has to do with it.
+struct Service {
+    protocol: Protocol,
+    process: orchestrator_sandbox::Pid,
+    prober: Prober,
+    probes: JoinSet<()>,
+}
+
+impl Service {
+    fn hear(&mut self, frame: &Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
+        match parse(frame)? {
+            ToRemote::Close => self.close(init),
+            ToRemote::Probe { .. } if self.probes.len() >= PROBES => {
+                return Err(RemoteError::OutOfTurn("too many probes at once"));
+            }
+            ToRemote::Probe { id, probe, timeout } => {
+                let (prober, port) = (self.prober.clone(), port.clone());
+                self.probes.spawn(async move {
+                    let failure = prober.probe(&probe, Duration::from_millis(timeout)).await;
+                    // If the connection has ended, the main task knows.
+                    let _ =
+                        port.send(Frame::control(&FromRemote::Probed { id, failure }, Bytes::new())).await;
+                });
+            }
+            ToRemote::Ship { .. } | ToRemote::Entry { .. } | ToRemote::Run(_) => {
+                return Err(RemoteError::OutOfTurn("code while a service runs"));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, init: &Init) {
+        match self.protocol {
+            Protocol::Host => {
+                let host = self.prober.host.clone();
+                self.probes.spawn(async move { host.close().await });
+            }
+            Protocol::None if init.has(self.process) => {
+                // It may have ended just now.
+                let _ = kill_process_group(self.process, Signal::TERM);
+            }
+            Protocol::None => {}
+        }
+    }
+}
+
+fn parse(frame: &Frame) -> Result<ToRemote, PortClosed> {
+    frame.parse().map_err(PortClosed::Malformed)
+}

@@ -1,0 +1,143 @@
+//! [`ServiceProcess`]: the process that runs a service's code, and what is run beside it: in the same folder, with the
+//! same environment, below the same runner.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use orchestrator_port::bundle::{EntryPath, PathError};
+use orchestrator_port::message::control::Order;
+use orchestrator_sandbox::Pid;
+use orchestrator_sandbox::descriptors::stream_pair;
+use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::command::{CommandError, Places, explain, find};
+use crate::root_folder::RootFolder;
+
+/// The number of the host protocol's descriptor in a service's process.
+const HOST_DESCRIPTOR: &str = "3";
+
+/// What a process has that an order says nothing about. An order's own variables come over these.
+const DEFAULTS: [(&str, &str); 2] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
+
+/// A service's process, as it was started, with the runner's ends of what it writes into.
+#[derive(Debug)]
+pub(crate) struct ServiceProcess {
+    pub(crate) pid: Pid,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) host: OwnedFd,
+}
+
+/// Where a service's processes run.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    folder: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
+    path: String,
+}
+
+/// Why no process was started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The service is at fault: its plugin, its code, or what it needs on this machine.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("order names the path {path:?}")]
+    Path {
+        path: String,
+        #[source]
+        source: PathError,
+    },
+    #[error("failed to start the service's process")]
+    System(#[source] io::Error),
+    #[error(transparent)]
+    Spawn(SpawnError),
+}
+
+impl Surroundings {
+    /// As an order says, below this root folder.
+    pub(crate) fn new(order: &Order, root: &Path) -> Result<Self, StartError> {
+        let temporary = root.join(RootFolder::TEMPORARY).into_os_string();
+        let mut environment = BTreeMap::from(DEFAULTS.map(|(name, value)| (name.into(), value.into())));
+        environment.extend([("HOME".into(), temporary.clone()), ("TMPDIR".into(), temporary)]);
+        environment.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
+        environment.extend([
+            ("ORCHESTRATOR_SERVICE".into(), order.service.as_str().into()),
+            ("ORCHESTRATOR_REPLICA".into(), order.replica.to_string().into()),
+            ("ORCHESTRATOR_HOST_FD".into(), HOST_DESCRIPTOR.into()),
+        ]);
+        let path =
+            environment.get(OsStr::new("PATH")).and_then(|path| path.to_str()).unwrap_or_default().into();
+        Ok(Self { folder: below(root, &order.folder)?, environment, path })
+    }
+
+    /// Starts a process with these descriptors, in a session of its own.
+    pub(crate) fn start(
+        &self,
+        command: Vec<OsString>,
+        descriptors: &[&OwnedFd],
+        places: &Places,
+    ) -> Result<Child, StartError> {
+        let name = command.first().ok_or(CommandError::Empty)?;
+        let program = find(Path::new(name), &self.folder, &self.path)?;
+        let launch = Launch {
+            program: Program::Path(&program),
+            arguments: command,
+            environment: self.environment.clone().into_iter().collect(),
+            folder: Some(&self.folder),
+            descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
+            die_with_parent: true,
+        };
+        launch.spawn().map_err(|error| match error {
+            SpawnError::Program(error) => explain(&program, places.show(&program), &error).into(),
+            SpawnError::Folder(error) => {
+                let folder = places.show(&self.folder);
+                CommandError::Folder { folder, error: error.to_string() }.into()
+            }
+            other => StartError::Spawn(other),
+        })
+    }
+}
+
+impl ServiceProcess {
+    /// Starts the process of this order. When this returns, its program runs.
+    pub(crate) fn start(order: &Order, surroundings: &Surroundings, root: &Path) -> Result<Self, StartError> {
+        let places = places(order, root)?;
+        let command = order.command.iter().map(|argument| places.fill(argument)).collect();
+        let null = null()?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| StartError::System(error.into()));
+        let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+        let (host, host_end) = stream_pair().map_err(StartError::System)?;
+        let child = surroundings.start(command, &[&null, &stdout_end, &stderr_end, &host_end], &places)?;
+        Ok(Self { pid: child.pid, stdout, stderr, host })
+    }
+}
+
+/// What the places in this order's commands stand for.
+pub(crate) fn places(order: &Order, root: &Path) -> Result<Places, StartError> {
+    let code = below(root, &order.code)?;
+    // Not `/proc/self/exe`: by then that is another program.
+    let runner = format!("/proc/{}/exe", std::process::id()).into();
+    Ok(Places { root: root.into(), code, runner })
+}
+
+/// For a process that reads or writes nothing.
+pub(crate) fn null() -> Result<OwnedFd, StartError> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    Ok(null.map_err(StartError::System)?.into())
+}
+
+/// A path of an order: below the root folder, or the root folder itself.
+fn below(root: &Path, path: &str) -> Result<PathBuf, StartError> {
+    if path.is_empty() {
+        return Ok(root.into());
+    }
+    let parsed = EntryPath::parse(path).map_err(|source| StartError::Path { path: path.into(), source })?;
+    Ok(root.join(parsed.as_str()))
+}
