@@ -60,7 +60,7 @@ impl Keeper {
 
 /// Writes its own id and that of a process that has left its family, neither of which hears SIGTERM.
 const STUBBORN: &str = "trap '' TERM; (setsid sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & exit); \
-                        read nothing; echo $$; sleep 1000";
+                        echo $$; sleep 1000";
 
 async fn stubborn(keeper: &Keeper, id: u64) -> (Pid, Controller, Booth, [String; 2]) {
     let (pid, mut controller, booth) = keeper.run(id, STUBBORN).await;

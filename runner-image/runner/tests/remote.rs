@@ -307,13 +307,14 @@ async fn it_can_be_closed_before_anything_runs() {
     assert_eq!(start.process.wait().await, Some(0));
 }
 
-/// Starts a process that leaves its family and ignores SIGTERM, and writes its id.
-const STRAY: &str = "(trap '' TERM HUP; setsid sh -c 'echo $$; exec sleep 1000' & exit)";
+/// Starts a process that leaves its family and ignores SIGTERM; writes its id when it has done so.
+const STRAY: &str = "mkfifo $TMPDIR/id; \
+    (trap '' TERM HUP; setsid sh -c 'echo $$ >$TMPDIR/id; exec sleep 1000' & exit); cat $TMPDIR/id";
 
 #[tokio::test]
 async fn whatever_a_service_leaves_behind_is_gone_when_it_has_exited() {
     // The stray process holds standard output, too: it must not delay the end.
-    let mut start = Start::shell(Protocol::None, &format!("{STRAY}; read nothing; sleep 0.05; exit 5")).await;
+    let mut start = Start::shell(Protocol::None, &format!("{STRAY}; exit 5")).await;
     let stray = start.controller.line().await;
     assert_eq!(start.controller.rest().await.messages, [exited(5)]);
     assert!(!runs(&stray));
