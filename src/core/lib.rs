@@ -4,10 +4,12 @@
 //! - [`manifest`]: text to a checked [`manifest::Manifest`], every problem with its place;
 //! - [`service_graph`]: who depends on whom;
 //! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
+//! - [`probing`]: when a service counts as ready, and when as unhealthy;
 //! - [`report`]: everything that people and programs are told.
 
 pub mod manifest;
 pub mod name;
+pub mod probing;
 pub mod report;
 pub mod service_graph;
 pub mod service_node;

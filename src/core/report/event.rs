@@ -109,6 +109,11 @@ pub enum CrashReason {
         /// What was thrown.
         exception: Exception,
     },
+    /// The process ended because of an exception that nobody caught.
+    Uncaught {
+        /// What was thrown.
+        exception: Exception,
+    },
     /// The start took too long.
     StartTimeout {
         /// The time it had.
@@ -186,7 +191,7 @@ impl fmt::Display for CrashReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Environment { error } => write!(f, "no environment: {error}"),
-            Self::Start { exception } => write!(f, "{exception}"),
+            Self::Start { exception } | Self::Uncaught { exception } => write!(f, "{exception}"),
             Self::StartTimeout { after, phase, detail } => {
                 write!(f, "not ready after {}, while {phase}", super::why::Spoken(*after))?;
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))

@@ -103,6 +103,14 @@ pub enum State {
     Closed,
 }
 
+impl Snapshot {
+    /// A project of which nothing is known yet.
+    #[must_use]
+    pub fn empty(project: ServiceName) -> Self {
+        Self { project, time: 0, seq: 0, pid: 0, services: Vec::new() }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
