@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::manifest::{Dependency, Kind, Restart, Service};
-use crate::name::ServiceName;
+use crate::manifest::{Condition, Dependency, Kind, Restart, Service};
+use crate::name::{Generation, ReplicaId, ServiceName, StartId};
+use crate::report::{CrashReason, Phase, State, Why};
+use crate::supervisor::Moment;
 
 /// What the Supervisor needs to know of a service: the part of [`Service`] that decides when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,195 @@ impl From<&Service> for NodeSpec {
             start_timeout: service.start_timeout,
             close_timeout: service.close_timeout,
             essential: service.essential,
+        }
+    }
+}
+
+/// One service in the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceNode {
+    pub(crate) spec: NodeSpec,
+    /// It shall run, as far as its dependencies let it.
+    pub(crate) wanted: bool,
+    /// A person has stopped it, and may start it again: the project does not end for want of work meanwhile.
+    pub(crate) held: bool,
+    /// It has been wanted before.
+    pub(crate) known: bool,
+    /// Close it, and what depends on it, then start it again.
+    pub(crate) restarting: bool,
+    /// A child that is to be forgotten once it is closed.
+    pub(crate) removing: bool,
+    /// It has been decided that it closes, and why. Stays until it has closed, whatever happens meanwhile.
+    pub(crate) closing: Option<Why>,
+    pub(crate) replicas: Vec<Replica>,
+    /// What was last reported of it.
+    pub(crate) reported: (State, Option<Why>),
+}
+
+/// One replica of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Replica {
+    pub(crate) id: ReplicaId,
+    /// Its present start, or its last one.
+    pub(crate) generation: Generation,
+    /// How many of its starts followed a crash.
+    pub(crate) restarts: u32,
+    /// When it crashed, as far as that counts for its budget.
+    pub(crate) crashes: Vec<Moment>,
+    pub(crate) life: Life,
+    /// What was last reported of it.
+    pub(crate) reported: (State, Option<Why>),
+}
+
+/// What a replica is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Life {
+    /// Nothing of it is there.
+    Closed(Rest),
+    /// Its environment is being made, its code started.
+    Starting {
+        /// How far it has come.
+        phase: Phase,
+        /// What its readiness check said last.
+        detail: Option<String>,
+    },
+    /// It is ready.
+    Running,
+    /// It was told to close, or its environment is being destroyed.
+    Closing {
+        /// Why.
+        why: Why,
+        /// Its environment is being destroyed, so there is nothing more to do about it.
+        destroyed: bool,
+        /// What it will be when nothing of it is left.
+        then: Rest,
+    },
+}
+
+/// What a closed replica waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Rest {
+    /// To be wanted, and for its dependencies.
+    Idle,
+    /// For its back-off to be over.
+    BackingOff {
+        wait: Duration,
+        last: CrashReason,
+    },
+    /// For nothing: it crashed more often than its budget allows.
+    GaveUp {
+        crashes: u32,
+        last: CrashReason,
+    },
+    /// For nothing: it crashed, and is not to be restarted.
+    Failed {
+        last: CrashReason,
+    },
+    /// For nothing: it ran to completion.
+    Completed,
+}
+
+impl ServiceNode {
+    pub(crate) fn new(spec: NodeSpec) -> Self {
+        let replica = |index| Replica::new(ReplicaId { service: spec.name.clone(), index });
+        Self {
+            replicas: (1..=spec.replicas.get()).map(replica).collect(),
+            wanted: false,
+            held: false,
+            known: false,
+            restarting: false,
+            removing: false,
+            closing: None,
+            reported: (State::Closed, None),
+            spec,
+        }
+    }
+
+    /// At least one replica is ready (lifecycle rule 13).
+    pub(crate) fn is_running(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.life == Life::Running)
+    }
+
+    /// Nothing of it is there.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.replicas.iter().all(|replica| matches!(replica.life, Life::Closed(_)))
+    }
+
+    /// A replica is starting or running: there is something to close.
+    pub(crate) fn is_live(&self) -> bool {
+        self.replicas.iter().any(Replica::is_live)
+    }
+
+    /// It has run to completion.
+    pub(crate) fn is_completed(&self) -> bool {
+        self.replicas.iter().all(|replica| replica.life == Life::Closed(Rest::Completed))
+    }
+
+    /// Every replica has come to an end from which it does not start again by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.replicas.iter().all(|replica| match &replica.life {
+            Life::Closed(rest) => matches!(rest, Rest::GaveUp { .. } | Rest::Failed { .. } | Rest::Completed),
+            _ => false,
+        })
+    }
+
+    /// The reason of a replica that has failed for good.
+    pub(crate) fn failure(&self) -> Option<&CrashReason> {
+        self.replicas.iter().find_map(|replica| match &replica.life {
+            Life::Closed(Rest::GaveUp { last, .. } | Rest::Failed { last }) => Some(last),
+            _ => None,
+        })
+    }
+
+    /// What a dependent needs of it is there.
+    pub(crate) fn provides(&self, condition: Condition) -> bool {
+        match condition {
+            Condition::Ready => self.is_running(),
+            Condition::Completed => self.is_completed(),
+        }
+    }
+}
+
+impl Replica {
+    fn new(id: ReplicaId) -> Self {
+        Self {
+            id,
+            generation: Generation::default(),
+            restarts: 0,
+            crashes: Vec::new(),
+            life: Life::Closed(Rest::Idle),
+            reported: (State::Closed, None),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.life, Life::Starting { .. } | Life::Running)
+    }
+
+    pub(crate) fn start(&self) -> StartId {
+        StartId { replica: self.id.clone(), generation: self.generation }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.life {
+            Life::Closed(_) => State::Closed,
+            Life::Starting { .. } => State::Starting,
+            Life::Running => State::Running,
+            Life::Closing { .. } => State::Closing,
+        }
+    }
+
+    /// Past crashes are forgotten: it starts again as soon as it may. What has run to completion stays so.
+    pub(crate) fn forgive(&mut self) {
+        self.crashes.clear();
+        let forgiven = |rest: &mut Rest| {
+            if *rest != Rest::Completed {
+                *rest = Rest::Idle;
+            }
+        };
+        match &mut self.life {
+            Life::Closed(rest) | Life::Closing { then: rest, .. } => forgiven(rest),
+            Life::Starting { .. } | Life::Running => {}
         }
     }
 }

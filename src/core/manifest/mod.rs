@@ -23,6 +23,7 @@ mod resolve;
 mod runtime_choice;
 pub mod schema;
 mod suggest;
+pub(crate) use suggest::nearest;
 #[cfg(test)]
 mod tests;
 mod written;

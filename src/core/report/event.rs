@@ -171,7 +171,7 @@ pub struct Finish {
 }
 
 /// Why a project ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "kebab-case")]
 pub enum FinishCause {
     /// It was asked to.

@@ -1,7 +1,7 @@
 //! What can happen to a project: everything that the Supervisor is ever told.
 
 use crate::name::{ServiceName, StartId};
-use crate::report::CrashReason;
+use crate::report::{CrashReason, Phase};
 use crate::service_node::NodeSpec;
 
 /// Something that happened. Requests can be refused; the rest is fact. What is said of a start that is no
@@ -10,6 +10,10 @@ use crate::service_node::NodeSpec;
 pub enum Event {
     /// A person or a parent asked for something.
     Request(Request),
+    /// The start has come this far.
+    Phase(StartId, Phase),
+    /// A readiness check failed, and this is what it said.
+    NotReady(StartId, String),
     /// The start is through: the service's own `start()` has returned and its readiness check has succeeded.
     Ready(StartId),
     /// The service's code ended by itself, all of it, with exit code 0.

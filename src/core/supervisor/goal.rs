@@ -1,0 +1,92 @@
+//! [`Goal`]: what a request was for, and whether it has come true. Every request settles: what can no longer come
+//! true by itself is unmet, and says why.
+
+use super::{Ending, Request, Supervisor};
+use crate::manifest::Kind;
+use crate::name::ServiceName;
+use crate::report::Why;
+
+/// What somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// These run, all their replicas; jobs have completed.
+    Running(Vec<ServiceName>),
+    /// These are closed, and so is what depends on them.
+    Closed(Vec<ServiceName>),
+    /// The project has ended.
+    Finished,
+}
+
+/// Why a goal cannot be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{service} does not run: {why}")]
+pub struct Unmet {
+    /// The service that is in the way.
+    pub service: ServiceName,
+    /// Why it is.
+    pub why: Why,
+}
+
+impl Goal {
+    /// What this request is for.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        match request {
+            Request::Start(services) | Request::Restart(services) => Self::Running(services.clone()),
+            Request::Create(spec) => Self::Running(vec![spec.name.clone()]),
+            Request::Stop(services) => Self::Closed(services.clone()),
+            Request::Remove(service) => Self::Closed(vec![service.clone()]),
+            Request::Shutdown | Request::Kill => Self::Finished,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Whether a goal has been reached, or cannot be reached any more. None: it may still come true.
+    #[must_use]
+    pub fn settled(&self, goal: &Goal) -> Option<Result<(), Unmet>> {
+        match goal {
+            Goal::Finished => (self.ending == Ending::Over).then_some(Ok(())),
+            Goal::Closed(services) => {
+                let closed = |name: &ServiceName| self.graph.place(name).is_none_or(|place| self.is_down(place));
+                services.iter().all(closed).then_some(Ok(()))
+            }
+            Goal::Running(services) => {
+                let unmet = services.iter().find_map(|name| self.out_of_reach(name));
+                let reached = || services.iter().all(|name| self.has_reached(name));
+                unmet.map(Err).or_else(|| reached().then_some(Ok(())))
+            }
+        }
+    }
+
+    fn is_down(&self, place: usize) -> bool {
+        let mut all = std::iter::once(&place).chain(self.graph.dependents(place));
+        all.all(|place| self.nodes[*place].is_closed())
+    }
+
+    fn has_reached(&self, name: &ServiceName) -> bool {
+        let Some(node) = self.graph.place(name).map(|place| &self.nodes[place]) else { return false };
+        let up = match node.spec.kind {
+            Kind::Job => node.is_completed(),
+            Kind::Service => node.replicas.iter().all(|replica| replica.state() == crate::report::State::Running),
+        };
+        up && node.closing.is_none() && !node.restarting
+    }
+
+    /// Why a service will not run by itself any more. A crash that is followed by a restart is none.
+    fn out_of_reach(&self, name: &ServiceName) -> Option<Unmet> {
+        let unmet = |why| Some(Unmet { service: name.clone(), why });
+        let Some(place) = self.graph.place(name) else { return unmet(Why::Stopped) };
+        let node = &self.nodes[place];
+        if self.ending != Ending::No || !node.wanted {
+            return unmet(Why::Stopped);
+        }
+        if !node.is_closed() || node.restarting || self.has_reached(name) {
+            return None;
+        }
+        match self.why_closed(place, &self.blocks()) {
+            Why::WaitingFor { .. } | Why::BackingOff { .. } | Why::Restarting => None,
+            why => unmet(why),
+        }
+    }
+}
