@@ -11,18 +11,27 @@ use tokio::sync::watch;
 /// How many events are kept. A reader that falls further behind is told how many it missed.
 const KEPT: usize = 8192;
 
-/// The project's events. Cheap to clone: all clones are the same stream.
-#[derive(Clone, Debug)]
+/// The project's events, as their one source writes them. Dropped when the project has ended: readers then end.
+#[derive(Debug)]
 pub(crate) struct EventStream {
-    kept: Arc<Mutex<VecDeque<Arc<Event>>>>,
-    /// The number of the newest event; readers wait on it. Closed when the project has ended.
-    newest: Arc<watch::Sender<u64>>,
+    kept: Kept,
+    /// The number of the newest event; readers wait on it.
+    newest: watch::Sender<u64>,
+}
+
+type Kept = Arc<Mutex<VecDeque<Arc<Event>>>>;
+
+/// The reading half of the stream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct EventView {
+    kept: Kept,
+    newest: watch::Receiver<u64>,
 }
 
 /// Reads events in order, each exactly once.
 #[derive(Debug)]
 pub struct EventReader {
-    stream: Arc<Mutex<VecDeque<Arc<Event>>>>,
+    stream: Kept,
     newest: watch::Receiver<u64>,
     /// The number of the last event that was given out or reported as missed.
     last: u64,
@@ -39,7 +48,7 @@ pub enum EventItem {
 
 impl EventStream {
     pub(crate) fn new() -> Self {
-        Self { kept: Arc::default(), newest: Arc::new(watch::Sender::new(0)) }
+        Self { kept: Arc::default(), newest: watch::Sender::new(0) }
     }
 
     /// Numbers an event, stamps it with the time and hands it to all readers.
@@ -61,8 +70,14 @@ impl EventStream {
         *self.newest.borrow()
     }
 
+    pub(crate) fn view(&self) -> EventView {
+        EventView { kept: self.kept.clone(), newest: self.newest.subscribe() }
+    }
+}
+
+impl EventView {
     pub(crate) fn read(&self, after: u64) -> EventReader {
-        EventReader { stream: self.kept.clone(), newest: self.newest.subscribe(), last: after }
+        EventReader { stream: self.kept.clone(), newest: self.newest.clone(), last: after }
     }
 }
 
@@ -119,7 +134,7 @@ mod tests {
     async fn a_reader_sees_the_past_then_the_present_then_the_end() {
         let stream = EventStream::new();
         stream.publish(child(true));
-        let mut reader = stream.read(0);
+        let mut reader = stream.view().read(0);
         assert!(matches!(reader.next().await, Some(EventItem::Event(event)) if event.seq == 1));
         assert!(reader.next_kept().is_none());
         stream.publish(child(false));
@@ -132,7 +147,7 @@ mod tests {
     async fn a_slow_reader_is_told_what_it_missed() {
         let stream = EventStream::new();
         stream.publish(child(true));
-        let mut reader = stream.read(0);
+        let mut reader = stream.view().read(0);
         reader.next().await;
         for _ in 0..KEPT + 10 {
             stream.publish(child(true));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use orchestrator_core::report::{Finish, Snapshot};
-use orchestrator_core::supervisor::{Refusal, Request};
+use orchestrator_core::supervisor::{Refusal, Request, Unmet};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::event_stream::{EventReader, EventStream};
+use crate::event_stream::{EventReader, EventView};
 use crate::log_store::{LogQuery, LogReader, LogView};
 
 /// A running project. Cheap to clone; when the last clone is dropped, the project shuts down in order.
@@ -15,7 +15,7 @@ pub struct ManagerHandle {
     /// Into the ServicesManager's inbox. Bounded: who asks too fast waits.
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(crate) events: EventStream,
+    pub(crate) events: EventView,
     pub(crate) logs: LogView,
     pub(crate) finish: watch::Receiver<Option<Finish>>,
 }
@@ -32,14 +32,14 @@ pub(crate) struct Ask {
 }
 
 /// Why a request was not fulfilled.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
     /// It could not be honoured; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// It was accepted, but did not come true.
-    #[error("{0}")]
-    Unmet(String),
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
     /// The project has ended.
     #[error("the project has ended")]
     Ended,

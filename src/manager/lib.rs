@@ -10,13 +10,20 @@
 //!        +---- LogStore (a writer thread, bounded) <------ lines ----------+
 //! ```
 
+mod environment;
 mod event_stream;
+mod facts;
 mod handle;
+mod inbox;
 mod lines;
 mod log_store;
+mod perform;
 mod plugins;
 mod project;
+mod service_container;
+mod service_controller;
 mod services_manager;
+mod shipment;
 
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
@@ -24,3 +31,4 @@ pub use log_store::{LogItem, LogQuery, LogReader};
 pub use plugins::{Embedded, PluginError, Plugins};
 pub use project::{Project, ProjectError, ProjectLock};
 pub use services_manager::{Launch, LaunchError, ServicesManager};
+pub use shipment::ShipperError;

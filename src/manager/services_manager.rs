@@ -1,9 +1,81 @@
-//! [`ServicesManager`]: todo
-use crate::{Embedded, ManagerHandle, Plugins, Project, ProjectLock};
-use orchestrator_core::manifest::Manifest;
-/// The async shell round the Supervisor.
+//! [`ServicesManager`]: the async shell round the Supervisor. One loop owns the truth: it waits for the next thing
+//! that happened, tells the Supervisor, performs what it answers, and publishes what has become of the project.
+//!
+//! What it waits for, in this order when several are there: what containers say, what people ask, time. Containers go
+//! first, so that a request is judged by what has already happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator_core::manifest::{Manifest, Service};
+use orchestrator_core::report::{EventKind, Finish, Snapshot};
+use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
+use orchestrator_core::{Generation, ReplicaId, ServiceName};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::environment::{EnvironmentError, Keeper};
+use crate::event_stream::{EventStream, now_millis};
+use crate::facts::Facts;
+use crate::handle::{Ask, ManagerHandle, RequestError};
+use crate::inbox::{Happening, Input, queue};
+use crate::log_store::LogStore;
+use crate::service_controller::Command;
+use crate::shipment::{Shipper, ShipperError};
+use crate::{Embedded, Plugins, Project, ProjectLock};
+
+/// How many requests may wait to be heard.
+const ASKS: usize = 64;
+
+/// How many happenings are taken in before the project's state is published again.
+const BATCH: usize = 256;
+
+/// How often the project's state is published when nothing but measurements has changed.
+const MEASUREMENTS: Duration = Duration::from_secs(1);
+
+/// The shell round the Supervisor: the state of its loop.
 #[derive(Debug)]
-pub struct ServicesManager {}
+pub struct ServicesManager {
+    pub(crate) project: Project,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) services: BTreeMap<ServiceName, Arc<Service>>,
+    /// The starts that are not gone, and how each is told to end.
+    pub(crate) containers: HashMap<ReplicaId, Live>,
+    pub(crate) keeper: Keeper,
+    pub(crate) shipper: Arc<Shipper>,
+    pub(crate) inbox: mpsc::Sender<Input>,
+    pub(crate) events: EventStream,
+    pub(crate) logs: LogStore,
+    pub(crate) facts: Facts,
+    /// How many starts there have been: each has a folder of its own, named after its number.
+    pub(crate) starts: u64,
+    /// Set when the Supervisor says that the project has ended.
+    pub(crate) finish: Option<Finish>,
+    /// What the moments that the Supervisor is told count from.
+    began: Instant,
+    waiting: Vec<Waiting>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    /// When measurements that have come in are published at the latest.
+    measurements_due: Option<Instant>,
+    /// Held until everything is gone.
+    lock: ProjectLock,
+}
+
+/// A start that is not gone.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) generation: Generation,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+/// A request that was accepted and whose asker waits until it has come true.
+#[derive(Debug)]
+struct Waiting {
+    goal: Goal,
+    answer: oneshot::Sender<Result<(), RequestError>>,
+}
 
 /// What a project is launched from.
 #[derive(Debug)]
@@ -19,16 +91,246 @@ pub struct Launch {
     /// That nobody else runs it.
     pub lock: ProjectLock,
 }
-/// Why a project could not be launched.
+
+/// Why a project could not be launched. Nothing was started.
 #[derive(Debug, thiserror::Error)]
-pub enum LaunchError {}
+pub enum LaunchError {
+    /// A service cannot be run on this host.
+    #[error(transparent)]
+    Services(#[from] ShipperError),
+    /// The manifest's services do not form a graph.
+    #[error("cannot order the services")]
+    Graph(#[from] orchestrator_core::service_graph::GraphError),
+    /// The log cannot be used.
+    #[error("cannot open the log in {}", .folder.display())]
+    Log {
+        /// The log's folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keeper, the process below which all others run, cannot be brought up.
+    #[error("cannot make environments")]
+    Keeper(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<EnvironmentError> for LaunchError {
+    fn from(error: EnvironmentError) -> Self {
+        Self::Keeper(Box::new(error))
+    }
+}
+
+/// What the loop has to react to.
+enum Turn {
+    Input(Input),
+    Ask(Ask),
+    /// Every handle is gone: nobody is left who could want the project to run.
+    Abandoned,
+    Time,
+    Measurements,
+}
 
 impl ServicesManager {
-    /// Brings up the manager of a project. Nothing is started yet: that is asked for with `Request::Start`.
+    /// Brings up the manager of a project. Nothing is started yet: that is asked for with [`Request::Start`].
     ///
     /// # Errors
-    /// Where what it needs of the host cannot be had.
-    pub async fn launch(_launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        todo!()
+    /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
+    pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
+        let Launch { manifest, plugins, embedded, project, lock } = launch;
+        let shipper = Shipper::new(plugins, manifest.services.values())?;
+        let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
+        let folder = project.log_folder();
+        let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
+        let keeper = Keeper::launch(embedded.runner, project.runtime(), &lock)?;
+
+        let (asks, asked) = mpsc::channel(ASKS);
+        let (inbox, inputs) = queue();
+        let mut manager = Self {
+            services: manifest
+                .services
+                .into_iter()
+                .map(|(name, service)| (name, Arc::new(service)))
+                .collect(),
+            containers: HashMap::new(),
+            keeper,
+            shipper: Arc::new(shipper),
+            inbox,
+            events: EventStream::new(),
+            logs,
+            facts: Facts::default(),
+            starts: 0,
+            finish: None,
+            began: Instant::now(),
+            waiting: Vec::new(),
+            snapshots: watch::Sender::new(Arc::new(Snapshot::empty(project.name().clone()))),
+            measurements_due: None,
+            lock,
+            project,
+            supervisor,
+        };
+        manager.publish();
+        let (finish, finished) = watch::channel(None);
+        let handle = ManagerHandle {
+            asks,
+            snapshots: manager.snapshots.subscribe(),
+            events: manager.events.view(),
+            logs: manager.logs.view(),
+            finish: finished,
+        };
+        tokio::spawn(async move {
+            let ended = manager.run(asked, inputs).await;
+            finish.send_replace(Some(ended));
+        });
+        Ok(handle)
     }
+
+    async fn run(mut self, mut asks: mpsc::Receiver<Ask>, mut inputs: mpsc::Receiver<Input>) -> Finish {
+        loop {
+            let turn = self.next_turn(&mut asks, &mut inputs).await;
+            self.take(turn, &mut asks);
+            for _ in 0..BATCH {
+                let Ok(input) = inputs.try_recv() else { break };
+                self.hear(input);
+            }
+            self.publish();
+            self.settle();
+            if let Some(finish) = self.finish.take() {
+                return self.end(finish).await;
+            }
+        }
+    }
+
+    async fn next_turn(&self, asks: &mut mpsc::Receiver<Ask>, inputs: &mut mpsc::Receiver<Input>) -> Turn {
+        let deadline =
+            self.supervisor.next_deadline().map(|moment| self.began + Duration::from_millis(moment.0));
+        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or(self.began));
+        tokio::select! {
+            biased;
+            Some(input) = inputs.recv() => Turn::Input(input),
+            ask = asks.recv(), if !asks.is_closed() || !asks.is_empty() => ask.map_or(Turn::Abandoned, Turn::Ask),
+            () = at(deadline), if deadline.is_some() => Turn::Time,
+            () = at(self.measurements_due), if self.measurements_due.is_some() => Turn::Measurements,
+        }
+    }
+
+    fn take(&mut self, turn: Turn, asks: &mut mpsc::Receiver<Ask>) {
+        match turn {
+            Turn::Input(input) => self.hear(input),
+            Turn::Ask(ask) => self.ask(ask),
+            Turn::Abandoned => {
+                asks.close();
+                self.tell(Event::Request(Request::Shutdown));
+            }
+            Turn::Time => {
+                let actions = self.supervisor.handle_timeouts(self.now());
+                self.perform_all(actions);
+            }
+            Turn::Measurements => self.measurements_due = None,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Tells the Supervisor a fact, or a request that cannot be refused, and does what it answers.
+    fn tell(&mut self, event: Event) {
+        match self.supervisor.handle(self.now(), event) {
+            Ok(actions) => self.perform_all(actions),
+            Err(refusal) => tracing::debug!(%refusal, "refused"),
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let goal = Goal::of(&ask.request);
+        match self.supervisor.handle(self.now(), Event::Request(ask.request)) {
+            Err(refusal) => answer(ask.answer, Err(refusal.into())),
+            Ok(actions) => {
+                self.perform_all(actions);
+                if ask.wait {
+                    self.waiting.push(Waiting { goal, answer: ask.answer });
+                } else {
+                    answer(ask.answer, Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Takes in what a container says: what people are shown goes to the facts, what decides to the Supervisor.
+    fn hear(&mut self, input: Input) {
+        let Input { start, happening } = input;
+        // An older start of the replica has nothing to say any more (lifecycle rule 8).
+        if self.containers.get(&start.replica).is_none_or(|live| live.generation != start.generation) {
+            return;
+        }
+        match happening {
+            Happening::Phase(phase) => {
+                self.facts.of(&start).phase = phase;
+                self.tell(Event::Phase(start, phase));
+            }
+            Happening::NotReady { detail } => self.tell(Event::NotReady(start, detail)),
+            Happening::Shipped { sha256 } => self.facts.of(&start).code_sha256 = Some(sha256),
+            Happening::Running { pid } => self.facts.of(&start).pid = Some(pid),
+            Happening::Usage(resources) => {
+                self.facts.of(&start).resources = Some(resources);
+                self.measurements_due.get_or_insert_with(|| Instant::now() + MEASUREMENTS);
+            }
+            Happening::Exception(exception) => {
+                let (replica, generation) = (start.replica, start.generation);
+                self.events.publish(EventKind::Exception { replica, generation, exception });
+            }
+            Happening::Ready => self.tell(Event::Ready(start)),
+            Happening::Completed => self.tell(Event::Completed(start)),
+            Happening::Crashed(reason) => self.tell(Event::Crashed(start, reason)),
+            Happening::CloseRequested => self.tell(Event::CloseRequested(start)),
+            Happening::Ended => {
+                self.containers.remove(&start.replica);
+                self.facts.ended(&start);
+                self.tell(Event::Ended(start));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for Waiting { goal, answer: to } in waiting {
+            match self.supervisor.settled(&goal) {
+                None => self.waiting.push(Waiting { goal, answer: to }),
+                Some(settled) => answer(to, settled.map_err(RequestError::Unmet)),
+            }
+        }
+    }
+
+    /// Publishes the project as it is now.
+    fn publish(&mut self) {
+        let time = now_millis();
+        let mut services = self.supervisor.view();
+        for view in &mut services {
+            if let Some(service) = self.services.get(&view.name) {
+                view.runtime.clone_from(&service.runtime);
+            }
+            self.facts.fill(view, time);
+        }
+        let (project, seq) = (self.project.name().clone(), self.events.newest());
+        let snapshot = Snapshot { project, time, seq, pid: std::process::id(), services };
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    /// Nothing runs any more: takes down what the manager itself has put up, the last thing first.
+    async fn end(self, finish: Finish) -> Finish {
+        self.keeper.end().await;
+        self.events.publish(EventKind::Finished { finish: finish.clone() });
+        let Self { logs, events, waiting, lock, .. } = self;
+        for Waiting { goal: _, answer: to } in waiting {
+            answer(to, Err(RequestError::Ended));
+        }
+        drop((logs, events));
+        drop(lock);
+        finish
+    }
+}
+
+/// The asker may have gone: then nobody wants the answer.
+fn answer(to: oneshot::Sender<Result<(), RequestError>>, answer: Result<(), RequestError>) {
+    let _ = to.send(answer);
 }

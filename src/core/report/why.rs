@@ -147,7 +147,7 @@ impl fmt::Display for Spoken {
         let millis = self.0.as_millis();
         match millis {
             0..1000 => write!(f, "{millis} ms"),
-            1000..120_000 if millis % 1000 == 0 => write!(f, "{} s", millis / 1000),
+            1000..120_000 if millis.is_multiple_of(1000) => write!(f, "{} s", millis / 1000),
             1000..120_000 => write!(f, "{}.{} s", millis / 1000, millis % 1000 / 100),
             _ => write!(f, "{} min", millis / 60_000),
         }

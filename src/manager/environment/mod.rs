@@ -1,0 +1,37 @@
+//! [`Environment`]: what an isolation back end makes, for one start: a place with a RemoteService in it.
+
+mod process;
+
+use futures_util::future::BoxFuture;
+use orchestrator_port::launch::Ticket;
+
+pub(crate) use process::{Keeper, ProcessEnvironment};
+
+/// One place for one start. Made by its back end, started once, gone in the end.
+pub(crate) trait Environment: Send + Sync {
+    /// Brings it up with a runner in it that has been handed the ticket, and will connect.
+    fn start(&mut self, ticket: Ticket) -> BoxFuture<'_, Result<(), EnvironmentError>>;
+
+    /// Destroys it at once, with all that runs in it. May be called at any time, more than once.
+    fn kill(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Waits until nothing of it is left. Cancel-safe.
+    fn gone(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// Why an environment could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnvironmentError {
+    /// The keeper is not there.
+    #[error("the keeper process has ended")]
+    NoKeeper,
+    /// The keeper could not be brought up.
+    #[error("cannot start the keeper process")]
+    Keeper(#[source] std::io::Error),
+    /// The ticket could not be prepared for the runner.
+    #[error("cannot prepare the runner's ticket")]
+    Ticket(#[source] std::io::Error),
+    /// The runner could not be brought up.
+    #[error("cannot start the runner: {0}")]
+    Runner(String),
+}

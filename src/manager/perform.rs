@@ -1,0 +1,82 @@
+//! One action of the Supervisor, one effect.
+
+use std::sync::Arc;
+
+use orchestrator_core::StartId;
+use orchestrator_core::report::{CrashReason, EventKind};
+use orchestrator_core::supervisor::Action;
+use tokio::sync::mpsc;
+
+use crate::environment::ProcessEnvironment;
+use crate::inbox::{Happening, Inbox};
+use crate::service_container::ServiceContainer;
+use crate::service_controller::Command;
+use crate::services_manager::{Live, ServicesManager};
+
+/// How many commands one start can have waiting: it is told to close once and to end once.
+const COMMANDS: usize = 4;
+
+impl ServicesManager {
+    /// Performs actions in the order in which they were decided.
+    pub(crate) fn perform_all(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Create(start) => self.create(start),
+            Action::Close(start) => self.command(&start, Command::Close),
+            Action::Destroy(start) => self.command(&start, Command::Destroy),
+            Action::Forget(service) => {
+                self.services.remove(&service);
+                self.facts.forget(&service);
+            }
+            Action::Report(kind) => self.report(kind),
+            Action::Finish(finish) => self.finish = Some(finish),
+        }
+    }
+
+    /// Brings up the container of a start. Its way in is there before its first effect, so no close can miss it.
+    fn create(&mut self, start: StartId) {
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let live = Live { generation: start.generation, commands };
+        self.containers.insert(start.replica.clone(), live);
+        self.starts += 1;
+        let Some(service) = self.services.get(&start.replica.service) else {
+            tokio::spawn(fail(Inbox::new(start, self.inbox.clone())));
+            return;
+        };
+        let container = ServiceContainer {
+            service: Arc::clone(service),
+            inbox: Inbox::new(start, self.inbox.clone()),
+            commands: commanded,
+            logs: self.logs.clone(),
+            shipper: Arc::clone(&self.shipper),
+            environment: Box::new(ProcessEnvironment::new(&self.keeper)),
+            folder: self.project.runtime().join(format!("s{}", self.starts)),
+        };
+        tokio::spawn(container.run());
+    }
+
+    /// A start that has ended by itself in the meantime has nothing to be told.
+    fn command(&self, start: &StartId, command: Command) {
+        let live = self.containers.get(&start.replica).filter(|live| live.generation == start.generation);
+        if let Some(live) = live {
+            let _ = live.commands.try_send(command);
+        }
+    }
+
+    fn report(&mut self, kind: EventKind) {
+        tracing::debug!(?kind, "event");
+        self.events.publish(kind);
+    }
+}
+
+/// The start of a child that was created without code: it fails like any other start that cannot be made.
+async fn fail(inbox: Inbox) {
+    let error = "no code is known for this service".into();
+    inbox.tell(Happening::Crashed(CrashReason::Environment { error })).await;
+    inbox.tell(Happening::Ended).await;
+}

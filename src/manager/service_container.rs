@@ -1,0 +1,156 @@
+//! [`ServiceContainer`]: one start of one replica: its folder, its environment, its connection. It owns what must be
+//! undone, and undoes it in reverse order, whichever way the start ends.
+//!
+//! ```text
+//!   gather code -> folder, port.sock -> environment -> runner connects -> ServiceController
+//!   Ended <- remove folder <- environment gone <------------------------------+
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use orchestrator_core::manifest::Service;
+use orchestrator_core::report::{CrashReason, Phase};
+use orchestrator_port::launch::Ticket;
+use orchestrator_port::{ConnectionPort, Token, websocket};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+use crate::environment::Environment;
+use crate::inbox::{Happening, Inbox};
+use crate::log_store::LogStore;
+use crate::service_controller::{Command, Outcome, ServiceController, Shipment};
+use crate::shipment::Shipper;
+
+/// How long whoever connects may take to prove that it is the runner.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many connections may be proving it at a time. Further ones wait in the socket's backlog.
+const HANDSHAKES: usize = 4;
+
+/// One start of one replica.
+pub(crate) struct ServiceContainer {
+    pub(crate) service: Arc<Service>,
+    pub(crate) inbox: Inbox,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) logs: LogStore,
+    pub(crate) shipper: Arc<Shipper>,
+    pub(crate) environment: Box<dyn Environment>,
+    /// The start's own folder, not made yet.
+    pub(crate) folder: PathBuf,
+}
+
+impl ServiceContainer {
+    /// Runs the start from its beginning until nothing of it is left.
+    pub(crate) async fn run(mut self) {
+        let outcome = self.live().await.unwrap_or_else(Outcome::Crashed);
+        match outcome {
+            Outcome::Closed => {}
+            Outcome::Completed => self.inbox.tell(Happening::Completed).await,
+            Outcome::Crashed(reason) => self.inbox.tell(Happening::Crashed(reason)).await,
+        }
+        self.environment.kill().await;
+        self.environment.gone().await;
+        if let Err(error) = remove(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "a start's folder cannot be removed");
+        }
+        self.inbox.tell(Happening::Ended).await;
+    }
+
+    async fn live(&mut self) -> Result<Outcome, CrashReason> {
+        let shipment = self.gather().await?;
+        let token = Token::generate();
+        let (listener, ticket) = self.prepare(&token).map_err(broken("cannot make the start's folder"))?;
+        let port = tokio::select! {
+            biased;
+            _ = self.commands.recv() => return Ok(Outcome::Closed),
+            port = connect(&mut *self.environment, &self.inbox, listener, ticket, &token) => port?,
+        };
+        let controller =
+            ServiceController::new(port, &self.service, &self.inbox, &self.logs, &mut self.commands);
+        Ok(controller.run(shipment).await)
+    }
+
+    /// The code is read anew at each start, so that a restart runs what is there now.
+    async fn gather(&self) -> Result<Shipment, CrashReason> {
+        let (shipper, service) = (self.shipper.clone(), self.service.clone());
+        let replica = self.inbox.start().replica.index;
+        let gathered = tokio::task::spawn_blocking(move || shipper.gather(&service, replica)).await;
+        gathered
+            .map_err(broken("cannot read the code"))?
+            .map_err(|error| CrashReason::Environment { error: chain(&error) })
+    }
+
+    fn prepare(&self, token: &Token) -> io::Result<(UnixListener, Ticket)> {
+        let own = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
+        let (socket, root) = (self.folder.join("port.sock"), self.folder.join("root"));
+        own(&self.folder)?;
+        own(&root)?;
+        let listener = UnixListener::bind(&socket)?;
+        Ok((listener, Ticket { socket, token: token.to_hex(), root }))
+    }
+}
+
+/// Brings the environment up and waits for its runner.
+async fn connect(
+    environment: &mut dyn Environment,
+    inbox: &Inbox,
+    listener: UnixListener,
+    ticket: Ticket,
+    token: &Token,
+) -> Result<ConnectionPort, CrashReason> {
+    let socket = ticket.socket.clone();
+    let started = environment.start(ticket).await;
+    started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
+    inbox.tell(Happening::Phase(Phase::Connecting)).await;
+    let port = tokio::select! {
+        port = authenticated(&listener, token) => port.map_err(broken("cannot accept the runner's connection"))?,
+        () = environment.gone() => {
+            let error = "the runner ended before it had connected".into();
+            return Err(CrashReason::Environment { error });
+        }
+    };
+    // The token was good for one connection: from here on there is nothing to connect to.
+    drop(listener);
+    let _ = fs::remove_file(socket);
+    Ok(port)
+}
+
+/// Waits for a connection that proves to be the runner's. Others are closed, and noted.
+async fn authenticated(listener: &UnixListener, token: &Token) -> io::Result<ConnectionPort> {
+    let mut handshakes = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => {
+                handshakes.push(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT));
+            }
+            Some(shaken) = handshakes.next() => match shaken {
+                Ok(port) => return Ok(port),
+                Err(error) => tracing::warn!(%error, "a connection to a start's socket was refused"),
+            },
+        }
+    }
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn broken<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> CrashReason {
+    move |error| CrashReason::Environment { error: format!("{what}: {}", chain(&error)) }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,418 @@
+//! [`ServiceController`]: the orchestrator's end of one start. It ships the code, hears what the RemoteService has
+//! to say, asks for probes, and ends with how the start ended.
+//!
+//! ```text
+//!   Ready -> ship, Run -> Running -> Started -> readiness -> (ready) -> liveness ... Exited
+//! ```
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestrator_core::manifest::{Probe, ReadyCheck, Service};
+use orchestrator_core::probing::{Probing, Try, Verdict};
+use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Stream};
+use orchestrator_core::{Generation, ReplicaId};
+use orchestrator_port::bundle::{self, Entry};
+use orchestrator_port::message::control::{self, FromRemote, Order, Thrown, ToRemote};
+use orchestrator_port::{ConnectionPort, Frame, PortReceiver, PortSender};
+use regex::Regex;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::event_stream::now_millis;
+use crate::inbox::{Happening, Inbox};
+use crate::lines::{Line, Lines};
+use crate::log_store::LogStore;
+
+/// How long a service that failed to start, or has ended, may take for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the ServicesManager tells a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Cancel what has not begun, let the service close what has.
+    Close,
+    /// End now.
+    Destroy,
+}
+
+/// How a start ended, for the Supervisor.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// It was told to end, and has.
+    Closed,
+    /// The code ended by itself, with exit code 0.
+    Completed,
+    /// It crashed.
+    Crashed(CrashReason),
+}
+
+/// What is shipped and run.
+#[derive(Debug)]
+pub(crate) struct Shipment {
+    /// The plugin's files and the code.
+    pub(crate) entries: Vec<Entry>,
+    /// How they are run.
+    pub(crate) order: Order,
+}
+
+/// The orchestrator's end of one start.
+pub(crate) struct ServiceController<'a> {
+    sender: PortSender,
+    receiver: PortReceiver,
+    inbox: &'a Inbox,
+    output: Output<'a>,
+    commands: &'a mut mpsc::Receiver<Command>,
+    probing: Probing,
+    /// When the start began: what the probes' times count from.
+    began: Instant,
+    end: End,
+    /// The processor time of the last measurement, in microseconds, and when it came.
+    measured: Option<(u64, Instant)>,
+}
+
+/// What is known of how the start will end.
+#[derive(Debug, Default)]
+struct End {
+    /// It was told to close.
+    asked: bool,
+    /// What was thrown last: why a process that then ends with another code than 0 did so.
+    thrown: Option<CrashReason>,
+    /// Until when last words are waited for.
+    deadline: Option<Instant>,
+}
+
+/// Something to react to.
+enum Turn {
+    Command(Command),
+    Frame(Frame),
+    Lost(String),
+    ProbeDue,
+    OutOfTime,
+}
+
+impl<'a> ServiceController<'a> {
+    /// A controller over a port whose other end has been authenticated.
+    pub(crate) fn new(
+        port: ConnectionPort,
+        service: &Service,
+        inbox: &'a Inbox,
+        logs: &'a LogStore,
+        commands: &'a mut mpsc::Receiver<Command>,
+    ) -> Self {
+        let (sender, receiver) = port.split();
+        Self {
+            sender,
+            receiver,
+            inbox,
+            output: Output::new(inbox, logs, service),
+            commands,
+            probing: Probing::new(service.kind, service.ready.clone(), service.alive.clone()),
+            began: Instant::now(),
+            end: End::default(),
+            measured: None,
+        }
+    }
+
+    /// Runs the start to its end.
+    pub(crate) async fn run(mut self, shipment: Shipment) -> Outcome {
+        let outcome = match self.ship(shipment).await {
+            Err(outcome) => outcome,
+            Ok(()) => self.watch().await,
+        };
+        self.output.end().await;
+        outcome
+    }
+
+    /// Waits for the remote to say that its environment is as it should be, then sends it everything. Nothing runs
+    /// yet, so a command ends the start at once.
+    async fn ship(&mut self, shipment: Shipment) -> Result<(), Outcome> {
+        self.inbox.tell(Happening::Phase(Phase::Shipping)).await;
+        let sender = self.sender.clone();
+        let sha256 = bundle::digest(&shipment.entries);
+        let (receiver, commands) = (&mut self.receiver, &mut *self.commands);
+        let shipped = async move {
+            let first = receiver.receive().await.map_err(|closed| lost(&closed))?;
+            match first.parse::<FromRemote>() {
+                Ok(FromRemote::Ready) => {}
+                Ok(FromRemote::Broken { error }) => {
+                    return Err(Outcome::Crashed(CrashReason::Environment { error }));
+                }
+                other => return Err(lost(&format!("expected ready, got {other:?}"))),
+            }
+            bundle::send(&sender, &shipment.entries).await.map_err(|closed| lost(&closed))?;
+            let run = Frame::control(&ToRemote::Run(shipment.order), Bytes::new());
+            sender.send(run).await.map_err(|closed| lost(&closed))
+        };
+        tokio::select! {
+            biased;
+            _ = commands.recv() => return Err(Outcome::Closed),
+            shipped = shipped => shipped?,
+        }
+        self.inbox.tell(Happening::Shipped { sha256 }).await;
+        self.inbox.tell(Happening::Phase(Phase::Starting)).await;
+        Ok(())
+    }
+
+    /// Hears what the remote says until the start has ended.
+    async fn watch(&mut self) -> Outcome {
+        loop {
+            let turn = self.next_turn().await;
+            let ended = match turn {
+                Turn::Command(Command::Destroy) => Some(Outcome::Closed),
+                Turn::Command(Command::Close) => self.close().await,
+                Turn::Frame(frame) => self.hear(frame).await,
+                Turn::Lost(detail) => Some(self.lost(detail)),
+                Turn::ProbeDue => self.probe().await,
+                Turn::OutOfTime => Some(self.end.outcome(CrashReason::Exit { code: 1 })),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+        }
+    }
+
+    /// Commands go first: a flood of output must not delay a close.
+    async fn next_turn(&mut self) -> Turn {
+        let probe = self.probing.deadline().map(|at| self.began + at);
+        let last_words = self.end.deadline;
+        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or_else(Instant::now));
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Turn::Command(command.unwrap_or(Command::Destroy)),
+            () = at(last_words), if last_words.is_some() => Turn::OutOfTime,
+            () = at(probe), if probe.is_some() => Turn::ProbeDue,
+            frame = self.receiver.receive() => match frame {
+                Ok(frame) => Turn::Frame(frame),
+                Err(closed) => Turn::Lost(closed.to_string()),
+            },
+        }
+    }
+
+    async fn close(&mut self) -> Option<Outcome> {
+        self.end.asked = true;
+        self.probing.stop();
+        self.tell(&ToRemote::Close).await
+    }
+
+    async fn tell(&mut self, message: &ToRemote) -> Option<Outcome> {
+        let sent = self.sender.send(Frame::control(message, Bytes::new())).await;
+        sent.err().map(|closed| self.lost(closed.to_string()))
+    }
+
+    fn lost(&self, detail: String) -> Outcome {
+        self.end.outcome(CrashReason::ConnectionLost { detail })
+    }
+
+    async fn hear(&mut self, frame: Frame) -> Option<Outcome> {
+        let message = match frame.parse::<FromRemote>() {
+            Ok(message) => message,
+            Err(malformed) => return Some(self.lost(malformed.to_string())),
+        };
+        match message {
+            FromRemote::Output { stream, lost } => {
+                return self.hear_output(stream, &frame.payload, lost).await;
+            }
+            FromRemote::Usage(usage) => self.hear_usage(usage).await,
+            FromRemote::Running { .. }
+            | FromRemote::Started { .. }
+            | FromRemote::Notified
+            | FromRemote::Probed { .. } => {
+                return self.hear_progress(message).await;
+            }
+            FromRemote::StartFailed(_) | FromRemote::Exception(_) | FromRemote::Exited { .. } => {
+                return self.hear_end(message).await;
+            }
+            FromRemote::CloseRequested => self.inbox.tell(Happening::CloseRequested).await,
+            FromRemote::Broken { error } => {
+                return Some(self.end.outcome(CrashReason::Environment { error }));
+            }
+            FromRemote::Ready => {}
+        }
+        None
+    }
+
+    async fn hear_output(&mut self, stream: control::Stream, bytes: &[u8], lost: u64) -> Option<Outcome> {
+        let stream = match stream {
+            control::Stream::Stdout => Stream::Stdout,
+            control::Stream::Stderr => Stream::Stderr,
+        };
+        if self.output.take(stream, bytes, lost).await {
+            let verdict = self.probing.line_matched(self.began.elapsed());
+            return self.follow(verdict).await;
+        }
+        None
+    }
+
+    async fn hear_progress(&mut self, message: FromRemote) -> Option<Outcome> {
+        let now = self.began.elapsed();
+        let verdict = match message {
+            FromRemote::Running { pid } => {
+                self.inbox.tell(Happening::Running { pid }).await;
+                self.probing.process_runs()
+            }
+            FromRemote::Started { health, .. } => {
+                self.inbox.tell(Happening::Phase(Phase::Readying)).await;
+                self.probing.started(now, health)
+            }
+            FromRemote::Notified => self.probing.notified(now),
+            FromRemote::Probed { id, failure } => {
+                if let Some(detail) = failure.clone() {
+                    self.inbox.tell(Happening::NotReady { detail }).await;
+                }
+                self.probing.answered(now, id, failure)
+            }
+            _ => Verdict::Wait,
+        };
+        self.follow(verdict).await
+    }
+
+    async fn hear_end(&mut self, message: FromRemote) -> Option<Outcome> {
+        match message {
+            FromRemote::StartFailed(thrown) => {
+                self.end.thrown = Some(CrashReason::Start { exception: exception(thrown) });
+                self.end.deadline = Some(Instant::now() + LAST_WORDS);
+                None
+            }
+            FromRemote::Exception(thrown) => {
+                let exception = exception(thrown);
+                self.end.thrown = Some(CrashReason::Uncaught { exception: exception.clone() });
+                self.inbox.tell(Happening::Exception(exception)).await;
+                None
+            }
+            FromRemote::Exited { code, signal } => Some(self.end.exited(code, signal)),
+            _ => None,
+        }
+    }
+
+    async fn hear_usage(&mut self, usage: control::Usage) {
+        let now = Instant::now();
+        let cpu = match self.measured {
+            Some((before, then)) if now > then => {
+                let used = usage.cpu_time.saturating_sub(before);
+                Duration::from_micros(used).as_secs_f64() / (now - then).as_secs_f64()
+            }
+            _ => 0.0,
+        };
+        self.measured = Some((usage.cpu_time, now));
+        let (cpu_time, memory, processes) = (usage.cpu_time / 1000, usage.memory, usage.processes);
+        self.inbox.tell(Happening::Usage(Resources { cpu, cpu_time, memory, processes })).await;
+    }
+
+    async fn probe(&mut self) -> Option<Outcome> {
+        let Try { id, probe, timeout } = self.probing.due(self.began.elapsed())?;
+        let probe = match probe {
+            None => control::Probe::Health,
+            Some(Probe::Tcp(port)) => control::Probe::Tcp(port),
+            Some(Probe::Http { port, path }) => control::Probe::Http { port, path },
+            Some(Probe::Exec(command)) => control::Probe::Exec(command),
+        };
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.tell(&ToRemote::Probe { id, probe, timeout }).await
+    }
+
+    async fn follow(&mut self, verdict: Verdict) -> Option<Outcome> {
+        match verdict {
+            Verdict::Wait => None,
+            Verdict::Ready => {
+                self.inbox.tell(Happening::Ready).await;
+                None
+            }
+            Verdict::Unhealthy { failures, detail } => {
+                Some(Outcome::Crashed(CrashReason::Unhealthy { failures, detail }))
+            }
+        }
+    }
+}
+
+impl End {
+    /// How the start ended, where it ended by this, unless it was asked to or has said better why.
+    fn outcome(&self, reason: CrashReason) -> Outcome {
+        match (self.asked, &self.thrown) {
+            (true, _) => Outcome::Closed,
+            (false, Some(thrown)) => Outcome::Crashed(thrown.clone()),
+            (false, None) => Outcome::Crashed(reason),
+        }
+    }
+
+    fn exited(&self, code: Option<i32>, signal: Option<i32>) -> Outcome {
+        match (code, signal) {
+            (Some(0), _) if !self.asked => Outcome::Completed,
+            (Some(code), _) => self.outcome(CrashReason::Exit { code }),
+            // What killed the process says more than what it threw earlier.
+            (None, Some(signal)) if !self.asked => Outcome::Crashed(CrashReason::Signal { signal }),
+            (None, signal) => self.outcome(CrashReason::Signal { signal: signal.unwrap_or_default() }),
+        }
+    }
+}
+
+fn lost(how: &dyn std::fmt::Display) -> Outcome {
+    Outcome::Crashed(CrashReason::ConnectionLost { detail: how.to_string() })
+}
+
+fn exception(thrown: Thrown) -> Exception {
+    Exception { name: thrown.name, message: thrown.message, stack: thrown.stack }
+}
+
+/// What a start writes, on its way into the log.
+struct Output<'a> {
+    logs: &'a LogStore,
+    replica: ReplicaId,
+    generation: Generation,
+    stdout: Lines,
+    stderr: Lines,
+    /// The line that readiness waits for; None where none is.
+    awaited: Option<Regex>,
+}
+
+impl<'a> Output<'a> {
+    fn new(inbox: &Inbox, logs: &'a LogStore, service: &Service) -> Self {
+        let awaited = match service.ready.as_ref().map(|ready| &ready.check) {
+            Some(ReadyCheck::Log(pattern)) => Regex::new(pattern).ok(),
+            _ => None,
+        };
+        let start = inbox.start().clone();
+        let (replica, generation) = (start.replica, start.generation);
+        Self { logs, replica, generation, stdout: Lines::default(), stderr: Lines::default(), awaited }
+    }
+
+    /// Logs the bytes, after the loss of that many. True where the awaited line is among them.
+    async fn take(&mut self, stream: Stream, bytes: &[u8], mut lost: u64) -> bool {
+        let lines = match stream {
+            Stream::Stdout => self.stdout.feed(bytes),
+            Stream::Stderr => self.stderr.feed(bytes),
+        };
+        let mut matched = false;
+        for line in lines {
+            matched |= self.awaited.as_ref().is_some_and(|awaited| awaited.is_match(&line.text));
+            self.append(stream, line, std::mem::take(&mut lost)).await;
+        }
+        if matched {
+            self.awaited = None;
+        }
+        matched
+    }
+
+    /// Logs what was written without a line's end.
+    async fn end(&mut self) {
+        for (stream, line) in [(Stream::Stdout, self.stdout.end()), (Stream::Stderr, self.stderr.end())] {
+            if let Some(line) = line {
+                self.append(stream, line, 0).await;
+            }
+        }
+    }
+
+    async fn append(&self, stream: Stream, line: Line, lost: u64) {
+        let record = LogRecord {
+            seq: 0,
+            time: now_millis(),
+            replica: self.replica.clone(),
+            generation: self.generation,
+            stream,
+            text: line.text,
+            partial: line.partial,
+            lost,
+        };
+        self.logs.append(record).await;
+    }
+}

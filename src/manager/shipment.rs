@@ -1,0 +1,266 @@
+//! [`Shipper`]: from a service of the manifest to what is sent to its runner: the plugin's files, the code, and the
+//! order to run it.
+//!
+//! In the start's root folder the plugin's files stand at the top and the code in [`CODE`], so that a module which the
+//! plugin brings is found from the code as any other one is.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use orchestrator_core::ServiceName;
+use orchestrator_core::manifest::{self, Code, Kind, RuntimeSpec, Service};
+use orchestrator_port::bundle::{self, BundleError, Entry, EntryPath, PathError};
+use orchestrator_port::message::control::{Order, Protocol};
+
+use crate::Plugins;
+use crate::service_controller::Shipment;
+
+/// Where the code is, in the start's root folder.
+const CODE: &str = "code";
+
+/// What a service finds programs by, where the orchestrator itself has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What a folder of code may hold that is no part of it.
+const LEFT_OUT: [&str; 1] = [".git"];
+
+/// Gathers what is shipped.
+#[derive(Debug)]
+pub(crate) struct Shipper {
+    plugins: Plugins,
+    /// The variables that every service has: how programs, texts and times are found and shown on this host.
+    env: BTreeMap<String, String>,
+}
+
+/// Why a service cannot be run on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipperError {
+    /// No plugin of that name is installed.
+    #[error("service '{service}' wants the plugin '{runtime}', which is not installed")]
+    Plugin {
+        /// The service.
+        service: ServiceName,
+        /// The plugin.
+        runtime: String,
+    },
+    /// The plugin's program is not there.
+    #[error("service '{service}' needs the program '{program}', which is not on PATH{}", fix(.needs.as_ref()))]
+    Program {
+        /// The service.
+        service: ServiceName,
+        /// The program.
+        program: String,
+        /// How it is had, in the plugin's words.
+        needs: Option<String>,
+    },
+}
+
+/// Why code cannot be shipped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GatherError {
+    /// It cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// A link leads out of the code's folder.
+    #[error("{} leads out of its folder: a service's code is shipped without what is outside of it", .0.display())]
+    Outside(PathBuf),
+    /// It is neither a file nor a folder.
+    #[error("{} is neither a file nor a folder", .0.display())]
+    Special(PathBuf),
+    /// A name that cannot be shipped.
+    #[error("cannot ship {}", .path.display())]
+    Name { path: PathBuf, source: PathError },
+    /// A folder without anything to run.
+    #[error("the folder {} has none of the files that are run of it: {tried}", .folder.display())]
+    NoEntry { folder: PathBuf, tried: String },
+    /// A program without the right to be run.
+    #[error("{path} is not executable: run chmod +x {path}", path = .0.display())]
+    NotExecutable(PathBuf),
+    /// All of it together cannot be shipped.
+    #[error("cannot ship the code")]
+    Bundle(#[from] BundleError),
+    /// The service's plugin has gone.
+    #[error("the plugin '{0}' is not installed")]
+    Plugin(String),
+}
+
+fn fix(needs: Option<&String>) -> String {
+    needs.map(|needs| format!(": {needs}")).unwrap_or_default()
+}
+
+impl Shipper {
+    /// A shipper for these services.
+    ///
+    /// # Errors
+    /// Where a service's plugin, or the program that it runs services with, is not there.
+    pub(crate) fn new<'a>(
+        plugins: Plugins,
+        services: impl Iterator<Item = &'a Service>,
+    ) -> Result<Self, ShipperError> {
+        let passed =
+            ["LANG", "TZ"].into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)));
+        let mut env: BTreeMap<_, _> = passed.collect();
+        env.insert("PATH".into(), env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into()));
+        let shipper = Self { plugins, env };
+        for service in services {
+            shipper.check(service)?;
+        }
+        Ok(shipper)
+    }
+
+    fn check(&self, service: &Service) -> Result<(), ShipperError> {
+        let Some((runtime, _)) = self.plugins.runtime(&service.runtime) else {
+            let (service, runtime) = (service.name.clone(), service.runtime.clone());
+            return Err(ShipperError::Plugin { service, runtime });
+        };
+        match runtime.command.first() {
+            Some(program) if !program.contains(['/', '{']) && !self.is_on_path(program) => {
+                let (service, program) = (service.name.clone(), program.clone());
+                Err(ShipperError::Program { service, program, needs: runtime.needs.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_on_path(&self, program: &str) -> bool {
+        env::split_paths(&self.env["PATH"]).any(|folder| is_executable(&folder.join(program)))
+    }
+
+    /// Reads the service's code as it is now and puts together what is sent.
+    pub(crate) fn gather(&self, service: &Service, replica: u32) -> Result<Shipment, GatherError> {
+        let Some((runtime, files)) = self.plugins.runtime(&service.runtime) else {
+            return Err(GatherError::Plugin(service.runtime.clone()));
+        };
+        let mut entries = files.to_vec();
+        let code = self.gather_code(service, runtime, &mut entries)?;
+        bundle::check(&entries)?;
+        let order = Order {
+            service: service.name.to_string(),
+            replica,
+            command: runtime.command.iter().chain(&service.args).cloned().collect(),
+            code,
+            folder: CODE.into(),
+            env: self.env_of(service, runtime),
+            protocol: match runtime.protocol {
+                manifest::Protocol::Host => Protocol::Host,
+                manifest::Protocol::None => Protocol::None,
+            },
+        };
+        Ok(Shipment { entries, order })
+    }
+
+    fn env_of(&self, service: &Service, runtime: &RuntimeSpec) -> BTreeMap<String, String> {
+        let kind = match service.kind {
+            Kind::Service => "service",
+            Kind::Job => "job",
+        };
+        let mut env = self.env.clone();
+        env.insert("ORCHESTRATOR_KIND".into(), kind.into());
+        env.extend(runtime.env.clone());
+        env.extend(service.env.clone());
+        env
+    }
+
+    /// Adds the code's files, and answers which of them is run, relative to the root folder.
+    fn gather_code(
+        &self,
+        service: &Service,
+        runtime: &RuntimeSpec,
+        entries: &mut Vec<Entry>,
+    ) -> Result<String, GatherError> {
+        let runs_itself = runtime.command.first().is_some_and(|program| program == "{code}");
+        match &service.code {
+            Code::Inline(text) => {
+                let label = service.name.as_str().rsplit('/').next().unwrap_or_default();
+                let ending =
+                    runtime.extensions.first().map(|ending| format!(".{ending}")).unwrap_or_default();
+                let name = format!("{CODE}/{label}{ending}");
+                entries.push(entry(&name, Path::new(&name), runs_itself, text.clone().into())?);
+                Ok(name)
+            }
+            Code::Path(path) if is_folder(path)? => {
+                let root =
+                    path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
+                gather_folder(&root, &root, CODE, entries)?;
+                let there = |name: &&String| path.join(name).is_file();
+                let run = runtime.entries.iter().find(there).ok_or_else(|| GatherError::NoEntry {
+                    folder: path.clone(),
+                    tried: runtime.entries.join(", "),
+                })?;
+                Ok(format!("{CODE}/{run}"))
+            }
+            Code::Path(path) => {
+                if runs_itself && !is_executable(path) {
+                    return Err(GatherError::NotExecutable(path.clone()));
+                }
+                let name = path.file_name().unwrap_or(OsStr::new("main"));
+                let name = format!("{CODE}/{}", name.to_string_lossy());
+                entries.push(read_file(path, &name)?);
+                Ok(name)
+            }
+        }
+    }
+}
+
+fn is_folder(path: &Path) -> Result<bool, GatherError> {
+    let found = fs::metadata(path).map_err(|source| GatherError::Read { path: path.to_owned(), source })?;
+    Ok(found.is_dir())
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Adds what is in a folder, in the order of its names. A link counts as what it leads to, which must be in `root`.
+/// A folder that leads to itself ends at the depth that a path in a bundle can have.
+fn gather_folder(root: &Path, folder: &Path, at: &str, entries: &mut Vec<Entry>) -> Result<(), GatherError> {
+    let failed = |source| GatherError::Read { path: folder.to_owned(), source };
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .and_then(|read| read.map(|found| Ok(found?.file_name())).collect::<io::Result<_>>())
+        .map_err(failed)?;
+    names.sort_unstable();
+    for name in names.iter().filter(|name| !LEFT_OUT.iter().any(|left_out| name == left_out)) {
+        let path = folder.join(name);
+        let real = path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
+        if !real.starts_with(root) {
+            return Err(GatherError::Outside(path));
+        }
+        let inner = format!("{at}/{}", name.to_string_lossy());
+        if real.is_dir() {
+            EntryPath::parse(&inner).map_err(|source| GatherError::Name { path: path.clone(), source })?;
+            gather_folder(root, &path, &inner, entries)?;
+        } else {
+            entries.push(read_file(&path, &inner)?);
+        }
+        if entries.len() > bundle::MOST_ENTRIES {
+            return Err(BundleError::Entries.into());
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path, name: &str) -> Result<Entry, GatherError> {
+    let failed = |source| GatherError::Read { path: path.to_owned(), source };
+    let found = fs::metadata(path).map_err(failed)?;
+    // Opening a pipe would wait for its other end.
+    if !found.is_file() {
+        return Err(GatherError::Special(path.to_owned()));
+    }
+    if found.len() > bundle::MOST_BYTES {
+        return Err(BundleError::Bytes.into());
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    entry(name, path, found.permissions().mode() & 0o111 != 0, bytes.into())
+}
+
+fn entry(name: &str, from: &Path, executable: bool, bytes: Bytes) -> Result<Entry, GatherError> {
+    let path =
+        EntryPath::parse(name).map_err(|source| GatherError::Name { path: from.to_owned(), source })?;
+    Ok(Entry { path, executable, bytes })
+}
