@@ -1,0 +1,267 @@
+"""The python plugin's host: runs one service and speaks docs/host-protocol.md on descriptor 3.
+
+The main thread runs the service's code and its event loop, as any Python program would; a thread of the host reads
+the channel, so that a start() that blocks does not keep the host from hearing that it is over.
+"""
+
+import asyncio
+import atexit
+import importlib.util
+import inspect
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+import types
+
+HOOKS = ("start", "close", "health")
+TEXT_LIMIT = 64 * 1024
+FOLDER = os.getcwd()
+
+
+class Channel:
+    """Descriptor 3: whole messages, from any thread."""
+
+    def __init__(self):
+        self._socket = socket.socket(fileno=3)
+        self._socket.setblocking(True)
+        os.set_inheritable(3, False)
+        self._lock = threading.Lock()
+
+    def say(self, **message):
+        line = json.dumps(message).encode() + b"\n"
+        try:
+            with self._lock:
+                self._socket.sendall(line)
+        except OSError:
+            os._exit(1)
+
+    def messages(self):
+        """Yields what the runner says; ends when it is gone."""
+        with self._socket.makefile("rb") as lines:
+            for line in lines:
+                message = json.loads(line)
+                lines.read(message.get("payload", 0))
+                yield message
+
+
+# --- exceptions ---
+
+
+def describe(error):
+    """The type, the message, and the stack with the service's own file names, the innermost frame first."""
+    stack = frames(error)
+    cause = error.__cause__
+    for _ in range(4):
+        if cause is None:
+            break
+        stack += [f"caused by {type(cause).__name__}: {cause}", *frames(cause)]
+        cause = cause.__cause__
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return {"name": type(error).__name__, "message": message[:TEXT_LIMIT], "stack": "\n".join(stack)[:TEXT_LIMIT]}
+
+
+def frames(error):
+    lines = []
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append(f"at {relative(error.filename)}:{error.lineno}:{error.offset}")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib"):
+            lines.append(f"at {frame.name} ({relative(frame.filename)}:{frame.lineno})")
+    return lines
+
+
+def relative(filename):
+    absolute = os.path.abspath(filename)
+    return os.path.relpath(absolute, FOLDER) if absolute.startswith(FOLDER + os.sep) else filename
+
+
+# --- the service ---
+
+
+def hooks_and_methods(module):
+    """What `__all__` names, else the functions and namespaces that the module itself has defined."""
+    listed = getattr(module, "__all__", None)
+    names = listed if listed is not None else [name for name in vars(module) if not name.startswith("_")]
+    hooks, methods = {}, []
+    for name in names:
+        value = getattr(module, name)
+        if name in HOOKS and callable(value):
+            hooks[name] = value
+        elif inspect.isroutine(value) and (listed is not None or value.__module__ == module.__name__):
+            methods.append(name)
+        elif isinstance(value, types.SimpleNamespace):
+            methods += nested(name, value, 8)
+    return hooks, sorted(methods)
+
+
+def nested(name, namespace, depth):
+    methods = []
+    for key, value in vars(namespace).items():
+        if inspect.isroutine(value):
+            methods.append(f"{name}.{key}")
+        elif depth > 1 and isinstance(value, types.SimpleNamespace):
+            methods += nested(f"{name}.{key}", value, depth - 1)
+    return methods
+
+
+def load(path):
+    """Runs the entry file as a module of its own name, once, whoever imports it."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+async def joined(thread):
+    """Waits for a thread, in one that nobody waits for."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait():
+        thread.join()
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=wait, daemon=True).start()
+    await ended.wait()
+
+
+class Host:
+    """One start of a service, from loading the code to the exit code."""
+
+    def __init__(self):
+        self.channel = Channel()
+        self.loop = asyncio.new_event_loop()
+        self.is_job = os.environ.get("ORCHESTRATOR_KIND") == "job"
+        self.hooks = {}
+        # Set by the main thread, in this order: starting, running, closing. Held while one of them follows another.
+        self.phase = "starting"
+        self.phases = threading.Lock()
+        # Keeps a health check from being collected while it runs.
+        self.checks = set()
+
+    def run(self, path):
+        self.watch_exceptions()
+        threading.Thread(target=self.listen, name="host protocol", daemon=True).start()
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self.main(path))
+        except SystemExit as leaving:
+            code = leaving.code
+            self.exit(code if isinstance(code, int) else int(code is not None))
+        except BaseException as error:
+            self.uncaught(error)
+
+    async def main(self, path):
+        try:
+            self.hooks, methods = hooks_and_methods(load(path))
+            await self.call("start")
+        except Exception as error:
+            self.channel.say(type="failed", error=describe(error))
+            self.exit(1)
+        with self.phases:
+            self.phase = "running"
+            self.channel.say(type="started", methods=methods, health="health" in self.hooks)
+        if self.is_job:
+            await self.until_idle()
+            await self.close()
+        await asyncio.Event().wait()
+
+    async def call(self, name):
+        hook = self.hooks.get(name)
+        outcome = hook() if hook else None
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    async def until_idle(self):
+        """A job has nothing left to do when its tasks, and its threads that are not daemons, have ended."""
+        while True:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()} - self.checks
+            threads = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+            if tasks:
+                await asyncio.wait(tasks)
+            elif threads:
+                await joined(threads[0])
+            else:
+                return
+
+    async def close(self):
+        with self.phases:
+            if self.phase == "closing":
+                return
+            self.phase = "closing"
+        try:
+            await self.call("close")
+        except Exception as error:
+            self.uncaught(error)
+        self.exit(0)
+
+    async def health(self, number):
+        failure = None
+        try:
+            if await self.call("health") is False:
+                failure = "health() returned false"
+        except Exception as error:
+            failure = f"health() threw {type(error).__name__}: {error}"
+        self.channel.say(type="health", id=number, failure=failure)
+
+    def listen(self):
+        """The thread of the channel."""
+        for message in self.channel.messages():
+            if message.get("type") == "health":
+                self.soon(self.health(message["id"]))
+            elif message.get("type") == "close":
+                with self.phases:
+                    if self.phase == "starting":
+                        self.exit(0)
+                self.soon(self.close())
+        os._exit(1)
+
+    def soon(self, coroutine):
+        def begin():
+            task = self.loop.create_task(coroutine)
+            self.checks.add(task)
+            task.add_done_callback(self.checks.discard)
+
+        self.loop.call_soon_threadsafe(begin)
+
+    def watch_exceptions(self):
+        sys.excepthook = lambda _type, error, _traceback: self.uncaught(error)
+        threading.excepthook = lambda thrown: self.uncaught(thrown.exc_value)
+        self.loop.set_exception_handler(self.uncaught_in_loop)
+
+    def uncaught_in_loop(self, loop, context):
+        error = context.get("exception")
+        self.uncaught(error if error is not None else RuntimeError(context["message"]))
+
+    def uncaught(self, error):
+        self.channel.say(type="exception", error=describe(error))
+        self.exit(1)
+
+    def exit(self, code):
+        """Ends the process without waiting for its threads, but with what it has registered to be done."""
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
+        os._exit(code)
+
+
+def main():
+    import orchestrator
+
+    code = os.path.abspath(sys.argv[1])
+    # The service gets its own arguments, after the name of its own file, and imports from its own folder.
+    del sys.argv[0]
+    sys.path[0] = FOLDER
+    host = Host()
+    orchestrator._ask_to_close = lambda: host.channel.say(type="close")
+    host.run(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+//! What a js service finds in `globalThis` beyond the language: docs/services.md lists it.
+//!
+//! Only what a service uses costs it anything: the parts written in JavaScript are compiled at their first use.
+
+mod console;
+mod crypto;
+mod encoding;
+mod lazy;
+mod url;
+
+use rquickjs::{Ctx, Result};
+
+use self::lazy::Script;
+use super::output::Output;
+
+/// Makes them all.
+///
+/// # Errors
+/// Where there is no memory for them.
+pub(super) fn install(ctx: &Ctx<'_>, output: &Output) -> Result<()> {
+    console::install(ctx, output)?;
+    crypto::install(ctx)?;
+    encoding::install(ctx)?;
+    url::install(ctx)?;
+    let structured_clone =
+        Script { name: "structured_clone", source: include_str!("structured_clone.js"), natives: |_, _| Ok(()) };
+    structured_clone.install(ctx, &["structuredClone"])
+}

@@ -1,0 +1,238 @@
+//! [`HostChannel`]: the host's end of docs/host-protocol.md, on descriptor 3.
+//!
+//! Sending blocks until the runner has taken the message: a slow reader slows its writers, and nothing is queued here.
+//! Receiving never blocks; [`HostChannel::wait`] is the one place where the host sleeps.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use orchestrator_port::message::control::Thrown;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use serde::{Deserialize, Serialize};
+
+/// The longest line that is read: the protocol's own limit.
+const LINE_LIMIT: usize = 1 << 20;
+
+/// What the host says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(super) enum ToRunner<'a> {
+    /// `start` has returned.
+    Started {
+        /// The exported functions, nested ones with dots.
+        methods: &'a [String],
+        /// Whether there is a `health` export.
+        health: bool,
+    },
+    /// Loading the code or its `start` threw.
+    Failed {
+        /// What was thrown.
+        error: &'a Thrown,
+    },
+    /// An uncaught exception.
+    Exception {
+        /// What was thrown.
+        error: &'a Thrown,
+    },
+    /// The answer to `health`.
+    Health {
+        /// The question's.
+        id: u64,
+        /// None if the service is well.
+        failure: Option<&'a str>,
+    },
+    /// The service wants to be closed.
+    Close,
+}
+
+/// What the host is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FromRunner {
+    /// Call the exported `health`.
+    Health {
+        /// Comes back in the answer.
+        id: u64,
+    },
+    /// Call the exported `close`, then exit.
+    Close,
+}
+
+/// The sending half, for everything that has something to say: also for the watchdog, on its own thread.
+#[derive(Debug)]
+pub(super) struct HostSender {
+    /// Held while a message is written, so that no two of them mix.
+    socket: Mutex<OwnedFd>,
+}
+
+impl HostSender {
+    /// Sends a message, and waits until it is on its way. That the runner is gone is not told here: the receiving
+    /// half sees it, and the host exits.
+    pub(super) fn send(&self, message: &ToRunner<'_>) {
+        let Ok(line) = line(message) else { return };
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        write_all(socket.as_fd(), &line);
+    }
+
+    /// Sends a message, unless another is being written at this moment.
+    pub(super) fn try_send(&self, message: &ToRunner<'_>) {
+        if let (Ok(line), Ok(socket)) = (line(message), self.socket.try_lock()) {
+            write_all(socket.as_fd(), &line);
+        }
+    }
+}
+
+/// Both halves.
+#[derive(Debug)]
+pub(super) struct HostChannel {
+    socket: OwnedFd,
+    sender: Arc<HostSender>,
+    /// What came and is not a whole line yet: at most [`LINE_LIMIT`].
+    received: Vec<u8>,
+    /// How many bytes of a payload are still to be passed over.
+    skip: u64,
+}
+
+/// The runner is gone, or speaks another protocol: the host exits at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl HostChannel {
+    /// Speaks on this socket.
+    ///
+    /// # Errors
+    /// Where the descriptor cannot be duplicated.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let sender = Arc::new(HostSender { socket: Mutex::new(socket.try_clone()?) });
+        Ok(Self { socket, sender, received: Vec::new(), skip: 0 })
+    }
+
+    /// The sending half.
+    pub(super) fn sender(&self) -> Arc<HostSender> {
+        Arc::clone(&self.sender)
+    }
+
+    /// Sleeps until there is something to receive, or until that moment; without one, for ever.
+    pub(super) fn wait(&self, until: Option<Instant>) {
+        let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
+        // An interrupted sleep is a short sleep: the caller looks at everything again.
+        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref());
+    }
+
+    /// What has come since the last time, in order.
+    ///
+    /// # Errors
+    /// [`Gone`] once the runner has closed its end.
+    pub(super) fn receive(&mut self) -> Result<Vec<FromRunner>, Gone> {
+        let mut chunk = [0; 4096];
+        match recv(&self.socket, &mut chunk[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(Gone),
+            Ok((length, _)) => {
+                self.received.extend_from_slice(&chunk[..length]);
+                self.take_messages()
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Vec::new()),
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Takes the whole lines out of what was received, and passes over their payloads.
+    fn take_messages(&mut self) -> Result<Vec<FromRunner>, Gone> {
+        let mut messages = Vec::new();
+        loop {
+            let skipped = usize::try_from(self.skip).map_or(self.received.len(), |n| n.min(self.received.len()));
+            self.received.drain(..skipped);
+            self.skip -= skipped as u64;
+            let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else { break };
+            let heading: Heading = serde_json::from_slice(&self.received[..end]).map_err(|_| Gone)?;
+            self.received.drain(..=end);
+            self.skip = heading.payload.unwrap_or(0);
+            messages.extend(heading.message());
+        }
+        if self.received.len() > LINE_LIMIT { Err(Gone) } else { Ok(messages) }
+    }
+}
+
+/// A line as it comes; what is not named here is ignored, as the protocol says.
+#[derive(Deserialize)]
+struct Heading {
+    r#type: String,
+    id: Option<u64>,
+    payload: Option<u64>,
+}
+
+impl Heading {
+    fn message(&self) -> Option<FromRunner> {
+        match (self.r#type.as_str(), self.id) {
+            ("health", Some(id)) => Some(FromRunner::Health { id }),
+            ("close", _) => Some(FromRunner::Close),
+            _ => None,
+        }
+    }
+}
+
+fn line(message: &ToRunner<'_>) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Writes all of it to a socket that may or may not block. A failure means that the reader is gone.
+fn write_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Rounded up, so that nobody wakes just before the moment.
+fn timespec(duration: Duration) -> Timespec {
+    let rounded = duration + Duration::from_micros(1);
+    Timespec { tv_sec: rounded.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: rounded.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn channel() -> (HostChannel, UnixStream) {
+        let (host, runner) = UnixStream::pair().unwrap();
+        (HostChannel::new(host.into()).unwrap(), runner)
+    }
+
+    #[test]
+    fn a_message_may_come_in_pieces_and_unknown_ones_are_passed_over_with_their_payload() {
+        let (mut channel, mut runner) = channel();
+        runner.write_all(b"{\"type\":\"novelty\",\"payload\":8}\nclose\n{}{\"type\":\"hea").unwrap();
+        assert_eq!(channel.receive(), Ok(vec![]));
+        runner.write_all(b"lth\",\"id\":7}\n{\"type\":\"close\",\"why\":\"later\"}\n").unwrap();
+        assert_eq!(channel.receive(), Ok(vec![FromRunner::Health { id: 7 }, FromRunner::Close]));
+    }
+
+    #[test]
+    fn the_end_of_the_descriptor_and_an_endless_line_both_mean_that_the_runner_is_gone() {
+        let (mut ended, runner) = channel();
+        drop(runner);
+        assert_eq!(ended.receive(), Err(Gone));
+
+        let (mut flooded, mut runner) = channel();
+        let mut answer = Ok(vec![]);
+        for _ in 0..=LINE_LIMIT / 4096 {
+            runner.write_all(&[b' '; 4096]).unwrap();
+            answer = flooded.receive();
+        }
+        assert_eq!(answer, Err(Gone));
+    }
+}
