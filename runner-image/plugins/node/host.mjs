@@ -34,12 +34,16 @@ function say(message) {
   }
 }
 
-let received = "";
-channel.setEncoding("utf8");
+let received = Buffer.alloc(0);
 channel.on("data", (chunk) => {
-  const lines = (received + chunk).split("\n");
-  received = lines.pop();
-  for (const line of lines) told(JSON.parse(line));
+  received = Buffer.concat([received, chunk]);
+  for (let end = received.indexOf("\n"); end !== -1; end = received.indexOf("\n")) {
+    const message = JSON.parse(received.subarray(0, end));
+    const next = end + 1 + (message.payload ?? 0);
+    if (next > received.length) return;
+    received = received.subarray(next);
+    told(message);
+  }
 });
 channel.on("end", () => process.reallyExit(1));
 channel.on("error", () => process.reallyExit(1));
@@ -81,17 +85,19 @@ function describe(value) {
     const { name, message, stack } = inWords(cause);
     error.stack = clip([error.stack, `caused by ${name}: ${message}`, stack].join("\n"));
   }
-  if (value instanceof SyntaxError && error.stack === "") error.stack = whereSyntaxIsWrong();
+  if (value instanceof SyntaxError && error.stack === "") error.stack = whereSyntaxIsWrong(error.message);
   return error;
 }
 
 // Node keeps to itself where a module's syntax is wrong; asked about each file on its own, it says it.
-function whereSyntaxIsWrong() {
+function whereSyntaxIsWrong(message) {
   const files = fs.readdirSync(folder, { recursive: true }).filter((file) => /\.m?js$/.test(file));
   const others = files.filter((file) => !file.includes("node_modules")).slice(0, 50);
   for (const file of [path.relative(folder, code), ...others]) {
-    const checked = spawnSync(process.execPath, ["--check", file], { cwd: folder, encoding: "utf8", env: {} });
-    if (checked.status) return frames((checked.stderr ?? "").trimStart());
+    const options = { input: fs.readFileSync(path.join(folder, file)), encoding: "utf8", env: {} };
+    const { stderr } = spawnSync(process.execPath, ["--check", "--input-type=module"], options);
+    const line = /^\[stdin\]:(\d+)$/m.exec(stderr ?? "")?.[1];
+    if (line && stderr.includes(`SyntaxError: ${message}`)) return `at ${file}:${line}`;
   }
   return "";
 }

@@ -114,7 +114,7 @@ impl Engine {
         self.runtime.set_memory_limit(HEAP_LIMIT + HEAP_RESERVE);
         self.watchdog.begin();
         let thrown = self.context.with(|ctx| match value.restore(&ctx) {
-            Ok(value) => thrown::describe(&ctx, value),
+            Ok(value) => thrown::describe(&ctx, &value),
             Err(_) => Thrown::default(),
         });
         self.watchdog.finish();

@@ -121,6 +121,7 @@ fn is_plain(object: &Object<'_>) -> bool {
 
 /// A class cannot be called.
 fn is_class(function: &Function<'_>) -> Result<bool> {
-    let source: Coerced<String> = function.get::<_, Function<'_>>("toString")?.call((rquickjs::function::This(function.clone()),))?;
+    let source: Coerced<String> =
+        function.get::<_, Function<'_>>("toString")?.call((rquickjs::function::This(function.clone()),))?;
     Ok(source.0.starts_with("class"))
 }

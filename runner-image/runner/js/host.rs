@@ -93,6 +93,8 @@ impl Host {
     /// Runs the module of this name until it is over.
     pub(super) fn run(mut self, modules: &super::modules::Modules, entry: &str) -> Exit {
         let Err(exit) = self.load(modules, entry).and_then(|()| self.serve());
+        // The process ends now: taking the heap apart, an object at a time, would only delay that.
+        std::mem::forget(self);
         exit
     }
 
@@ -114,7 +116,10 @@ impl Host {
             while let Some((step, outcome)) = self.take_settled() {
                 self.settled(step, outcome)?;
             }
-            self.look_for_work()?;
+            if self.is_complete()? {
+                self.close()?;
+                continue;
+            }
             self.channel.wait(self.timers.next());
             for message in self.channel.receive().map_err(|_| FAILED)? {
                 self.told(message)?;
@@ -132,20 +137,20 @@ impl Host {
         Ok(())
     }
 
-    /// A job that waits for nothing is complete, or will never be.
-    fn look_for_work(&mut self) -> Result<(), Exit> {
+    /// Whether this is a job with nothing left to wait for, which will do nothing more.
+    fn is_complete(&self) -> Result<bool, Exit> {
         if self.kind == Kind::Service || !self.timers.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         match self.phase {
-            Phase::Running if self.awaited.is_empty() => self.close(),
+            Phase::Running => Ok(self.awaited.is_empty()),
+            Phase::Closing => Ok(false),
             Phase::Starting => {
                 let message = "start() waits for something that can never happen".to_owned();
                 let error = Thrown { name: "Error".into(), message, stack: String::new() };
                 self.sender.send(&ToRunner::Failed { error: &error });
                 Err(FAILED)
             }
-            Phase::Running | Phase::Closing => Ok(()),
         }
     }
 
@@ -191,9 +196,11 @@ impl Host {
                     return None;
                 }
                 let value = promise.result::<rquickjs::Value<'_>>()?;
-                Some(value.map(|value| value.as_bool() != Some(false)).map_err(|_| {
-                    Uncaught::Thrown(Persistent::save(&ctx, ctx.catch()))
-                }))
+                Some(
+                    value
+                        .map(|value| value.as_bool() != Some(false))
+                        .map_err(|_| Uncaught::Thrown(Persistent::save(&ctx, ctx.catch()))),
+                )
             });
             outcome.is_some()
         })?;

@@ -143,7 +143,8 @@ impl HostChannel {
     fn take_messages(&mut self) -> Result<Vec<FromRunner>, Gone> {
         let mut messages = Vec::new();
         loop {
-            let skipped = usize::try_from(self.skip).map_or(self.received.len(), |n| n.min(self.received.len()));
+            let skipped =
+                usize::try_from(self.skip).map_or(self.received.len(), |n| n.min(self.received.len()));
             self.received.drain(..skipped);
             self.skip -= skipped as u64;
             let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else { break };
@@ -197,7 +198,10 @@ fn write_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) {
 /// Rounded up, so that nobody wakes just before the moment.
 fn timespec(duration: Duration) -> Timespec {
     let rounded = duration + Duration::from_micros(1);
-    Timespec { tv_sec: rounded.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: rounded.subsec_nanos().into() }
+    Timespec {
+        tv_sec: rounded.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: rounded.subsec_nanos().into(),
+    }
 }
 
 #[cfg(test)]

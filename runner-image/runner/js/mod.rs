@@ -73,7 +73,11 @@ fn prepare() -> io::Result<Start> {
         code: env::args_os().nth(2).map(PathBuf::from).ok_or_else(|| missing("the path of the code"))?,
         service: env::var("ORCHESTRATOR_SERVICE").unwrap_or_default(),
         replica: env::var("ORCHESTRATOR_REPLICA").ok().and_then(|text| text.parse().ok()).unwrap_or(1),
-        kind: if env::var("ORCHESTRATOR_KIND").is_ok_and(|kind| kind == "job") { Kind::Job } else { Kind::Service },
+        kind: if env::var("ORCHESTRATOR_KIND").is_ok_and(|kind| kind == "job") {
+            Kind::Job
+        } else {
+            Kind::Service
+        },
         turn_limit: TURN_LIMIT,
     })
 }

@@ -40,7 +40,8 @@ impl Modules {
     /// Where there is no such file in the folder of the code.
     pub(super) fn name_of(&self, file: &Path) -> io::Result<String> {
         let file = self.folder.join(file).canonicalize()?;
-        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "it is outside of the folder of the code");
+        let outside =
+            || io::Error::new(io::ErrorKind::InvalidInput, "it is outside of the folder of the code");
         let name = file.strip_prefix(&self.folder).ok().and_then(Path::to_str);
         name.map(str::to_owned).ok_or_else(outside)
     }

@@ -43,7 +43,8 @@ impl ServiceApi {
         natives.set("close", Function::new(ctx.clone(), move || sender.send(&ToRunner::Close))?)?;
         for (name, stream) in [("writeOut", Stream::Stdout), ("writeErr", Stream::Stderr)] {
             let output = self.output.clone();
-            let write = move |ctx: Ctx<'js>, line: Value<'js>| output.write_line(stream, &text::of(&ctx, &line));
+            let write =
+                move |ctx: Ctx<'js>, line: Value<'js>| output.write_line(stream, &text::of(&ctx, &line));
             natives.set(name, Function::new(ctx.clone(), write)?)?;
         }
         Ok(natives)

@@ -15,13 +15,14 @@ const LENGTH_LIMIT: usize = 64 << 10;
 const CAUSES_LIMIT: usize = 4;
 
 /// What was thrown. An `Error` has a name, a message, a stack, and perhaps a cause; anything else is its own message.
-pub(super) fn describe<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Thrown {
-    let mut thrown = describe_one(ctx, &value);
-    let mut cause = cause(&value);
+pub(super) fn describe<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Thrown {
+    let mut thrown = describe_one(ctx, value);
+    let mut cause = cause(value);
     for _ in 0..CAUSES_LIMIT {
         let Some(value) = cause else { break };
         let next = describe_one(ctx, &value);
-        thrown.stack = [thrown.stack, format!("caused by {}: {}", next.name, next.message), next.stack].join("\n");
+        thrown.stack =
+            [thrown.stack, format!("caused by {}: {}", next.name, next.message), next.stack].join("\n");
         cause = self::cause(&value);
     }
     clip(&mut thrown.message);
@@ -43,7 +44,8 @@ fn describe_one<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Thrown {
         // When there is no memory even for an error, the engine throws null.
         return if value.is_null() { out_of_memory(String::new()) } else { not_an_error(ctx, value) };
     };
-    let property = |key| error.get::<_, Value<'js>>(key).map_or_else(|_| caught(ctx), |value| text::of(ctx, &value));
+    let property =
+        |key| error.get::<_, Value<'js>>(key).map_or_else(|_| caught(ctx), |value| text::of(ctx, &value));
     let (name, message, stack) = (property("name"), property("message"), frames(&property("stack")));
     if name == "InternalError" && message == "out of memory" {
         return out_of_memory(stack);
@@ -80,7 +82,13 @@ fn cause<'js>(value: &Value<'js>) -> Option<Value<'js>> {
 /// The frames of the service's own code: the host's own are nobody's business, and native ones say nothing.
 fn frames(stack: &str) -> String {
     let own = |frame: &&str| !frame.contains("orchestrator:") && !frame.ends_with("(native)");
-    stack.lines().map(str::trim).filter(|line| line.starts_with("at ")).filter(own).collect::<Vec<_>>().join("\n")
+    stack
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("at "))
+        .filter(own)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn clip(text: &mut String) {
@@ -93,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_stack_holds_the_services_own_frames_only() {
-        let stack = "    at fail (lib/a.js:3:9)\n    at map (native)\n    at <anonymous> (orchestrator:call:1:2)\n";
+        let stack =
+            "    at fail (lib/a.js:3:9)\n    at map (native)\n    at <anonymous> (orchestrator:call:1:2)\n";
         assert_eq!(frames(stack), "at fail (lib/a.js:3:9)");
     }
 }

@@ -38,7 +38,6 @@ struct Timer {
 
 /// A timer whose moment has come.
 pub(super) struct Due {
-    id: u32,
     timer: Timer,
 }
 
@@ -80,10 +79,11 @@ impl Timers {
         let ((_, id), timer) = entry.remove_entry();
         table.due.remove(&id);
         if let Some(every) = timer.every {
-            let again = Timer { callback: timer.callback.clone(), arguments: timer.arguments.clone(), ..timer };
+            let again =
+                Timer { callback: timer.callback.clone(), arguments: timer.arguments.clone(), ..timer };
             table.insert(id, Instant::now() + every, again);
         }
-        Some(Due { id, timer })
+        Some(Due { timer })
     }
 
     fn set<'js>(

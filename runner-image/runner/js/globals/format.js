@@ -5,7 +5,7 @@
   const ITEMS = 100;
 
   function quote(text) {
-    return "'" + JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'") + "'";
+    return text.includes("'") ? JSON.stringify(text) : "'" + JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"') + "'";
   }
 
   function key(name) {

@@ -2,6 +2,8 @@
 //!
 //! Only what a service uses costs it anything: the parts written in JavaScript are compiled at their first use.
 
+#![expect(clippy::needless_pass_by_value, reason = "the engine hands the arguments of native functions over")]
+
 mod console;
 mod crypto;
 mod encoding;
@@ -22,7 +24,10 @@ pub(super) fn install(ctx: &Ctx<'_>, output: &Output) -> Result<()> {
     crypto::install(ctx)?;
     encoding::install(ctx)?;
     url::install(ctx)?;
-    let structured_clone =
-        Script { name: "structured_clone", source: include_str!("structured_clone.js"), natives: |_, _| Ok(()) };
+    let structured_clone = Script {
+        name: "structured_clone",
+        source: include_str!("structured_clone.js"),
+        natives: |_, _| Ok(()),
+    };
     structured_clone.install(ctx, &["structuredClone"])
 }
