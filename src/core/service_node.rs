@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::manifest::{Condition, Dependency, Kind, Restart, Service};
@@ -48,7 +49,7 @@ impl From<&Service> for NodeSpec {
 /// One service in the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceNode {
-    pub(crate) spec: NodeSpec,
+    pub(crate) spec: Arc<NodeSpec>,
     /// It shall run, as far as its dependencies let it.
     pub(crate) wanted: bool,
     /// A person has stopped it, and may start it again: the project does not end for want of work meanwhile.
@@ -141,7 +142,7 @@ impl ServiceNode {
             removing: false,
             closing: None,
             reported: (State::Closed, None),
-            spec,
+            spec: Arc::new(spec),
         }
     }
 

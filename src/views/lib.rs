@@ -1,1 +1,22 @@
-//! todo
+//! What people and programs see: events and snapshots as lines, tables and JSON, and the control API. Plain text in
+//! every function but those of [`control_api`]; nothing here decides anything.
+
+pub mod control_api;
+mod escape;
+mod event_lines;
+mod graph;
+mod human;
+mod log_lines;
+mod palette;
+mod ps;
+mod stats;
+mod table;
+
+pub use escape::neutralise;
+pub use event_lines::{event_line, is_news};
+pub use graph::{Node, mermaid, tree};
+pub use human::spoken_bytes;
+pub use log_lines::LogLines;
+pub use palette::Palette;
+pub use ps::ps;
+pub use stats::{HostTotals, stats};

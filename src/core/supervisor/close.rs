@@ -111,7 +111,7 @@ impl Supervisor {
         for replica in &gone.replicas {
             self.timers.cancel(&replica.id, Timer::BackOff);
         }
-        let service = gone.spec.name;
+        let service = gone.spec.name.clone();
         self.actions.push(Action::Forget(service.clone()));
         self.actions.push(Action::Report(EventKind::Child { service, created: false }));
         // Taking away what nothing depends on leaves a graph a graph.

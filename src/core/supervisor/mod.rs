@@ -27,8 +27,12 @@ mod goal;
 mod refusal;
 mod request;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod view;
+
+use std::sync::Arc;
 
 use crate::name::{ReplicaId, StartId};
 use crate::report::FinishCause;
@@ -44,7 +48,7 @@ pub use timers::{Moment, Timer};
 /// The state of a project, and the rules by which it changes.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
-    graph: ServiceGraph,
+    graph: Arc<ServiceGraph>,
     /// By their place in the graph.
     nodes: Vec<ServiceNode>,
     timers: timers::Timers,
@@ -173,10 +177,10 @@ impl Supervisor {
 }
 
 /// Puts nodes in the order of their graph.
-fn order(mut nodes: Vec<ServiceNode>) -> Result<(ServiceGraph, Vec<ServiceNode>), GraphError> {
+fn order(mut nodes: Vec<ServiceNode>) -> Result<(Arc<ServiceGraph>, Vec<ServiceNode>), GraphError> {
     let graph = ServiceGraph::new(nodes.iter().map(|node| (&node.spec.name, &node.spec.depends_on)))?;
     nodes.sort_by_key(|node| graph.place(&node.spec.name));
-    Ok((graph, nodes))
+    Ok((Arc::new(graph), nodes))
 }
 
 impl Life {

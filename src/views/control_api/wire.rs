@@ -1,0 +1,96 @@
+//! What goes over the control API beyond the report types: requests and errors, as JSON.
+
+use orchestrator_core::ServiceName;
+use orchestrator_core::report::{Event, LogRecord};
+use serde::{Deserialize, Serialize};
+
+/// The body of `POST /v1/start`, `/v1/stop` and `/v1/restart`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Services {
+    /// Which services. Empty: all.
+    #[serde(default)]
+    pub services: Vec<ServiceName>,
+    /// Whether to answer only when it has come true.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// The body of `POST /v1/shutdown`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Destroy everything now, instead of closing it in order.
+    #[serde(default)]
+    pub kill: bool,
+}
+
+/// The query of `GET /v1/events`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Events {
+    /// Only those after this number.
+    #[serde(default)]
+    pub after: u64,
+    /// Whether to wait for more.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// The query of `GET /v1/logs`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Logs {
+    /// Only these services, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<String>,
+    /// Only those received at this time or later, in milliseconds since 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Of those that are there, only so many of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<usize>,
+    /// Whether to wait for more.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// One line of a stream of events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EventItem {
+    /// So many events are no longer there.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+    /// An event.
+    Event(Box<Event>),
+}
+
+/// One line of a stream of log records.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogItem {
+    /// So many records are no longer there.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+    /// A record.
+    Record(Box<LogRecord>),
+}
+
+/// The body of every answer that is an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error.
+    pub error: FailureBody,
+}
+
+/// An error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailureBody {
+    /// What kind: `unknown-service`, `refused`, `unmet`, `ended`, `bad-request`, `internal`.
+    pub kind: String,
+    /// What happened, in one line.
+    pub message: String,
+}

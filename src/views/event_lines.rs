@@ -1,0 +1,114 @@
+//! A line an event, for people.
+
+use orchestrator_core::ServiceName;
+use orchestrator_core::report::{Event, EventKind, Exception, Finish, FinishCause, State, Why};
+
+use crate::escape::neutralise;
+use crate::palette::Palette;
+
+/// The event as a line, without its end. A stack follows its exception on lines of its own.
+#[must_use]
+pub fn event_line(event: &Event, palette: Palette) -> String {
+    let line = match &event.kind {
+        EventKind::Service { service, state, why } => changed(service.as_str(), *state, why.as_ref()),
+        EventKind::Replica { replica, state, why, .. } => changed(&replica.to_string(), *state, why.as_ref()),
+        EventKind::Crash { replica, reason, .. } => format!("{replica} crashed: {reason}"),
+        EventKind::GaveUp { replica, crashes, last, .. } => {
+            format!("{replica} gave up after {crashes} crashes, the last: {last}")
+        }
+        EventKind::Exception { replica, exception, .. } => exception_lines(&replica.to_string(), exception),
+        EventKind::Child { service, created } => child(service, *created),
+        EventKind::Closing { cause } => format!("closing in order: {}", said_cause(cause)),
+        EventKind::Finished { finish } => finished(finish),
+    };
+    let line = line.split('\n').map(neutralise).collect::<Vec<_>>().join("\n");
+    let bad = matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. });
+    if bad { palette.bad(&line) } else { line }
+}
+
+/// Whether somebody who watches a project's output wants to read it there: what went wrong, and what that did to
+/// others. That all goes well shows in the services' own lines.
+#[must_use]
+pub fn is_news(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. } => true,
+        EventKind::Service { why, .. } => {
+            let told = |why: &Why| {
+                matches!(why, Why::ClosedBy { .. } | Why::BlockedBy { .. } | Why::BackingOff { .. } | Why::Forced { .. })
+            };
+            why.as_ref().is_some_and(told)
+        }
+        EventKind::Closing { cause } => !matches!(cause, FinishCause::Asked | FinishCause::Killed),
+        EventKind::Replica { .. } | EventKind::Child { .. } | EventKind::Finished { .. } => false,
+    }
+}
+
+fn changed(who: &str, state: State, why: Option<&Why>) -> String {
+    match why {
+        None => format!("{who} {state}"),
+        Some(why) => format!("{who} {state}: {why}"),
+    }
+}
+
+fn exception_lines(who: &str, exception: &Exception) -> String {
+    let stack = exception.stack.lines().map(|frame| format!("\n    {}", frame.trim())).collect::<String>();
+    format!("{who} threw {exception}{stack}")
+}
+
+fn child(service: &ServiceName, created: bool) -> String {
+    format!("{service} {}", if created { "created" } else { "forgotten" })
+}
+
+fn finished(finish: &Finish) -> String {
+    format!("ended with exit code {}: {}", finish.exit_code, said_cause(&finish.cause))
+}
+
+fn said_cause(cause: &FinishCause) -> String {
+    match cause {
+        FinishCause::Asked => "as asked".into(),
+        FinishCause::Killed => "killed".into(),
+        FinishCause::Essential { service } => format!("the essential service {service} has ended"),
+        FinishCause::NothingLeft => "nothing is left to run".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestrator_core::report::CrashReason;
+    use orchestrator_core::{Generation, ReplicaId};
+
+    use super::*;
+
+    fn line(kind: EventKind) -> String {
+        event_line(&Event { seq: 1, time: 0, kind }, Palette::new(false))
+    }
+
+    #[test]
+    fn each_event_is_a_line() {
+        let service = ServiceName::parse("db").unwrap();
+        let replica = ReplicaId { service: service.clone(), index: 1 };
+        let generation = Generation(1);
+        let why = Some(Why::WaitingFor { services: vec![service.clone()] });
+        let web = ServiceName::parse("web").unwrap();
+        assert_eq!(
+            line(EventKind::Service { service: web, state: State::Closed, why }),
+            "web closed: waiting for db"
+        );
+        let reason = CrashReason::Exit { code: 3 };
+        assert_eq!(
+            line(EventKind::Crash { replica: replica.clone(), generation, reason }),
+            "db-1 crashed: exited with code 3"
+        );
+        let exception =
+            Exception { name: "TypeError".into(), message: "x\x1b".into(), stack: "at a.js:1\nat b.js:2".into() };
+        assert_eq!(
+            line(EventKind::Exception { replica, generation, exception }),
+            "db-1 threw TypeError: x^[\n    at a.js:1\n    at b.js:2"
+        );
+        let finish = Finish { exit_code: 1, cause: FinishCause::Essential { service } };
+        assert_eq!(
+            line(EventKind::Finished { finish }),
+            "ended with exit code 1: the essential service db has ended"
+        );
+    }
+}

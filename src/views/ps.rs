@@ -1,0 +1,102 @@
+//! The table of `orchestrator ps`.
+
+use orchestrator_core::ReplicaId;
+use orchestrator_core::report::{ReplicaView, ServiceView, Snapshot, State};
+
+use crate::escape::neutralise;
+use crate::human::age;
+use crate::palette::Palette;
+use crate::table::Table;
+
+/// Every replica, a line each: its state, the reason for it, and since when. `now` is in milliseconds since
+/// 1970-01-01 UTC.
+#[must_use]
+pub fn ps(snapshot: &Snapshot, now: u64, palette: Palette) -> String {
+    let mut table = Table::new(&["REPLICA", "RUNTIME", "STATE", "SINCE", "RESTARTS", "PID", "WHY"]);
+    for service in &snapshot.services {
+        for replica in &service.replicas {
+            table.row(row(service, replica, now, palette));
+        }
+    }
+    table.render()
+}
+
+fn row(
+    service: &ServiceView,
+    replica: &ReplicaView,
+    now: u64,
+    palette: Palette,
+) -> Vec<(String, Option<String>)> {
+    let id = ReplicaId { service: service.name.clone(), index: replica.index }.to_string();
+    let state = replica.state.to_string();
+    let painted = match replica.state {
+        State::Running => palette.good(&state),
+        State::Closed => palette.dim(&state),
+        State::Starting | State::Closing => state.clone(),
+    };
+    let why = match (&replica.why, replica.state) {
+        (Some(why), _) => why.to_string(),
+        (None, State::Starting) => replica.phase.to_string(),
+        (None, _) => String::new(),
+    };
+    let pid = replica.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
+    vec![
+        (id.clone(), Some(palette.service(&service.name, &id))),
+        (service.runtime.clone(), None),
+        (state, Some(painted)),
+        (age(now.saturating_sub(replica.since)), None),
+        (replica.restarts.to_string(), None),
+        (pid, None),
+        (neutralise(&why).into_owned(), None),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestrator_core::manifest::Kind;
+    use orchestrator_core::report::{Phase, Why};
+    use orchestrator_core::{Generation, ServiceName};
+
+    use super::*;
+
+    #[test]
+    fn a_line_a_replica() {
+        let replica = |state, why, pid| ReplicaView {
+            index: 1,
+            state,
+            why,
+            generation: Generation(2),
+            restarts: 1,
+            phase: Phase::Starting,
+            since: 1000,
+            pid,
+            resources: None,
+            code_sha256: None,
+        };
+        let service = |name: &str, replica: ReplicaView| ServiceView {
+            name: ServiceName::parse(name).unwrap(),
+            kind: Kind::Service,
+            runtime: "js".into(),
+            state: replica.state,
+            why: replica.why.clone(),
+            depends_on: Vec::new(),
+            replicas: vec![replica],
+        };
+        let db = ServiceName::parse("db").unwrap();
+        let snapshot = Snapshot {
+            services: vec![
+                service("db", replica(State::Starting, None, None)),
+                service("catalog", replica(State::Running, None, Some(77))),
+                service("web", replica(State::Closed, Some(Why::BlockedBy { service: db.clone() }), None)),
+            ],
+            ..Snapshot::empty(db)
+        };
+        assert_eq!(
+            ps(&snapshot, 63_000, Palette::new(false)),
+            "REPLICA    RUNTIME  STATE     SINCE  RESTARTS  PID  WHY\n\
+             db-1       js       starting  1m 2s  1         -    starting its code\n\
+             catalog-1  js       running   1m 2s  1         77\n\
+             web-1      js       closed    1m 2s  1         -    blocked by db\n"
+        );
+    }
+}
