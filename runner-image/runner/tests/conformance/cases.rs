@@ -89,6 +89,23 @@ pub(crate) const ALL: &[Case] = &[
         },
     },
     Case {
+        name: "the_documented_service_is_one",
+        kind: SERVICE,
+        code: &[
+            (JS, &[("main.js", include_str!("documented/main.js"))]),
+            (PYTHON, &[("main.py", include_str!("documented/main.py"))]),
+            (PERL, &[("main.pl", include_str!("documented/main.pl"))]),
+        ],
+        check: |mut host| {
+            let perl = host.plugin == "perl";
+            let methods = if perl { json!(["level"]) } else { json!(["admin.reset", "level"]) };
+            let stdout = if perl { "closing\n" } else { "INFO stocked kinds=1\nINFO closing\n" };
+            assert_eq!(host.started(), json!({"type": "started", "methods": methods, "health": true}));
+            assert_eq!(host.health(), Value::Null);
+            assert_eq!(host.close(), ended(0, stdout));
+        },
+    },
+    Case {
         name: "the_default_export_is_a_service_too",
         kind: SERVICE,
         code: &[(
