@@ -69,13 +69,18 @@ function frames(stack) {
   return own.map((line) => line.replaceAll(pathToFileURL(folder).href + "/", "").replaceAll(folder + "/", "")).join("\n");
 }
 
-function inWords(value) {
-  if (!(value instanceof Error)) {
-    const message = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
-    return { name: "Error", message: clip(message), stack: "" };
+// What a service makes of its values must not keep the host from telling of them.
+function textOf(value) {
+  try {
+    return (typeof value === "object" && value !== null && JSON.stringify(value)) || String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
   }
-  const { name, message, stack } = { name: String(value.name), message: String(value.message), stack: frames(String(value.stack)) };
-  return { name, message: clip(message), stack: clip(stack) };
+}
+
+function inWords(value) {
+  if (!(value instanceof Error)) return { name: "Error", message: clip(textOf(value)), stack: "" };
+  return { name: textOf(value.name), message: clip(textOf(value.message)), stack: clip(frames(textOf(value.stack))) };
 }
 
 function describe(value) {

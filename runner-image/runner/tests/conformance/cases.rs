@@ -218,6 +218,23 @@ pub(crate) const ALL: &[Case] = &[
         },
     },
     Case {
+        name: "what_cannot_be_said_in_words_can_be_thrown",
+        kind: SERVICE,
+        code: &[(
+            JS,
+            &[(
+                "main.js",
+                "const knot = { size: 1n };\nknot.self = knot;\nsetTimeout(() => { throw knot; }, 20);\nexport {};\n",
+            )],
+        )],
+        check: |mut host| {
+            host.started();
+            let error = json!({"name": "Error", "message": "[object Object]", "stack": ""});
+            assert_eq!(host.error("exception"), error);
+            assert_eq!(host.ended(), ended(1, ""));
+        },
+    },
+    Case {
         name: "a_syntax_error_has_a_place",
         kind: SERVICE,
         code: &[
@@ -666,6 +683,29 @@ pub(crate) const ALL: &[Case] = &[
                 "{error}"
             );
             assert_eq!(host.ended(), ended(1, ""));
+        },
+    },
+    Case {
+        name: "what_a_service_starts_cannot_speak_for_it",
+        kind: JOB,
+        code: &[
+            (
+                NODE,
+                &[(
+                    "main.js",
+                    "import { execSync } from 'node:child_process';\n\
+                     console.log(String(execSync('test -e /dev/fd/3 && echo open || echo closed')).trim());\n",
+                )],
+            ),
+            (
+                PYTHON,
+                &[("main.py", "import os\nos.system('test -e /dev/fd/3 && echo open || echo closed')\n")],
+            ),
+            (PERL, &[("main.pl", "system('test -e /dev/fd/3 && echo open || echo closed');\n")]),
+        ],
+        check: |mut host| {
+            host.started();
+            assert_eq!(host.ended(), ended(0, "closed\n"));
         },
     },
     Case {
