@@ -12,6 +12,8 @@ mod host_channel;
 mod modules;
 mod output;
 mod service_api;
+#[cfg(test)]
+mod tests;
 mod text;
 mod thrown;
 mod timers;
@@ -58,6 +60,9 @@ pub(crate) fn host() -> ExitCode {
 /// What one start is made from.
 struct Start {
     socket: OwnedFd,
+    /// The folder of the code.
+    folder: PathBuf,
+    /// The entry file.
     code: PathBuf,
     service: String,
     replica: u32,
@@ -70,6 +75,7 @@ fn prepare() -> io::Result<Start> {
     let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is missing"));
     Ok(Start {
         socket: descriptors::inherited(HOST_DESCRIPTOR)?,
+        folder: env::current_dir()?,
         code: env::args_os().nth(2).map(PathBuf::from).ok_or_else(|| missing("the path of the code"))?,
         service: env::var("ORCHESTRATOR_SERVICE").unwrap_or_default(),
         replica: env::var("ORCHESTRATOR_REPLICA").ok().and_then(|text| text.parse().ok()).unwrap_or(1),
@@ -97,7 +103,7 @@ impl Start {
         let output = Output::new(Arc::clone(&watchdog));
         let (service, replica) = (self.service, self.replica);
         let api = ServiceApi { service, replica, sender: channel.sender(), output: output.clone() };
-        let modules = Modules::new(&env::current_dir()?, api)?;
+        let modules = Modules::new(&self.folder, api)?;
         let entry = modules.name_of(&self.code)?;
         let timers = Timers::default();
         let engine = Engine::new(modules.clone(), watchdog)?;
