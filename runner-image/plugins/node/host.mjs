@@ -21,9 +21,12 @@ let phase = "starting";
 const channel = new net.Socket({ fd: DESCRIPTOR, readable: true, writable: false });
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
+// Half of a character, which JavaScript allows in a text, is nothing that a line of JSON can hold.
+const wellFormed = (_key, value) => (typeof value === "string" ? value.toWellFormed() : value);
+
 // Waits until the runner has taken all of it: what is said last is never lost, and nothing is queued here.
 function say(message) {
-  let rest = Buffer.from(JSON.stringify(message) + "\n");
+  let rest = Buffer.from(JSON.stringify(message, wellFormed) + "\n");
   while (rest.length > 0) {
     try {
       rest = rest.subarray(fs.writeSync(DESCRIPTOR, rest));
@@ -80,7 +83,7 @@ function textOf(value) {
 
 function inWords(value) {
   if (!(value instanceof Error)) return { name: "Error", message: clip(textOf(value)), stack: "" };
-  return { name: textOf(value.name), message: clip(textOf(value.message)), stack: clip(frames(textOf(value.stack))) };
+  return { name: clip(textOf(value.name)), message: clip(textOf(value.message)), stack: clip(frames(textOf(value.stack))) };
 }
 
 function describe(value) {

@@ -57,10 +57,22 @@ def describe(error):
     for _ in range(4):
         if cause is None:
             break
-        stack += [f"caused by {type(cause).__name__}: {cause}", *frames(cause)]
+        stack += [f"caused by {type(cause).__name__}: {message_of(cause)}", *frames(cause)]
         cause = cause.__cause__
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
-    return {"name": type(error).__name__, "message": message[:TEXT_LIMIT], "stack": "\n".join(stack)[:TEXT_LIMIT]}
+    return {"name": type(error).__name__, "message": message_of(error), "stack": well_formed("\n".join(stack))}
+
+
+def message_of(error):
+    """What a service makes of its exceptions must not keep the host from telling of them."""
+    try:
+        return well_formed(str(error.msg if isinstance(error, SyntaxError) else error))
+    except Exception:
+        return ""
+
+
+def well_formed(text):
+    """No longer than it may be; a lone surrogate, which a line of JSON cannot hold, becomes a question mark."""
+    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode()
 
 
 def frames(error):
@@ -204,7 +216,7 @@ class Host:
             if await self.call("health") is False:
                 failure = "health() returned false"
         except Exception as error:
-            failure = f"health() threw {type(error).__name__}: {error}"
+            failure = f"health() threw {type(error).__name__}: {message_of(error)}"
         self.channel.say(type="health", id=number, failure=failure)
 
     def listen(self):

@@ -220,17 +220,49 @@ pub(crate) const ALL: &[Case] = &[
     Case {
         name: "what_cannot_be_said_in_words_can_be_thrown",
         kind: SERVICE,
-        code: &[(
-            JS,
-            &[(
-                "main.js",
-                "const knot = { size: 1n };\nknot.self = knot;\nsetTimeout(() => { throw knot; }, 20);\nexport {};\n",
-            )],
-        )],
+        code: &[
+            (
+                JS,
+                &[(
+                    "main.js",
+                    "const knot = { size: 1n };\nknot.self = knot;\nsetTimeout(() => { throw knot; }, 20);\nexport {};\n",
+                )],
+            ),
+            (
+                PYTHON,
+                &[(
+                    "main.py",
+                    "import asyncio\nclass Knot(Exception):\n  def __str__(self): return 1\ndef throw(): raise Knot()\n\
+                     async def start(): asyncio.get_running_loop().call_later(0.02, throw)\n",
+                )],
+            ),
+        ],
         check: |mut host| {
             host.started();
-            let error = json!({"name": "Error", "message": "[object Object]", "stack": ""});
-            assert_eq!(host.error("exception"), error);
+            let error = host.error("exception");
+            let expected = if host.plugin == "python" { ("Knot", "") } else { ("Error", "[object Object]") };
+            assert_eq!(
+                (error["name"].as_str(), error["message"].as_str()),
+                (Some(expected.0), Some(expected.1))
+            );
+            assert_eq!(host.ended(), ended(1, ""));
+        },
+    },
+    Case {
+        name: "half_a_character_can_be_thrown",
+        kind: SERVICE,
+        code: &[
+            (JS, &[("main.js", "throw new TypeError('a\\ud83e');\n")]),
+            (PYTHON, &[("main.py", "raise TypeError('a\\ud83e')\n")]),
+        ],
+        check: |mut host| {
+            let message = if host.plugin == "python" { "a?" } else { "a\u{fffd}" };
+            assert_error(
+                &host.error("failed"),
+                "TypeError",
+                message,
+                &place(&host, "main.js:1", "main.py:1", ""),
+            );
             assert_eq!(host.ended(), ended(1, ""));
         },
     },
