@@ -23,7 +23,7 @@ const PLAIN: &str = "\x1b[0m";
 /// The problems of the file called `file`, whose text is `source`: one after the other, and a line that counts them.
 /// With `colour`, for a terminal.
 #[must_use]
-pub fn render(problems: &Problems, file: &str, source: &str, colour: bool) -> String {
+pub(crate) fn render(problems: &Problems, file: &str, source: &str, colour: bool) -> String {
     let ink = Ink { colour };
     let file = shown(file);
     let mut text = String::new();

@@ -1,5 +1,96 @@
-//! The command line.
+//! The command line: one file per verb in `command/`, each its arguments and what it does. Errors are printed in one
+//! place (`failure.rs`) and become exit codes in one place (`exit_code.rs`).
+
+mod client;
+mod command;
+mod diagnostic;
+mod exit_code;
+mod failure;
+mod load;
+mod output;
+mod target;
+mod terminal;
+
 use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use orchestrator_manager::Embedded;
+use tracing_subscriber::EnvFilter;
+
+use crate::command::Verb;
+use crate::exit_code::Code;
+use crate::failure::{Failure, Outcome};
+use crate::target::Target;
+
+/// Runs a handful of services safely on one machine, in order, from one manifest.
+#[derive(Debug, Parser)]
+#[command(name = "orchestrator", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every command is given.
+pub(crate) struct Context {
+    pub(crate) target: Target,
+    pub(crate) embedded: Embedded,
+    pub(crate) terminal: terminal::Terminal,
+}
+
 /// Runs the command line of this process and returns its exit code.
 #[must_use]
-pub fn run(_embedded: orchestrator_manager::Embedded) -> ExitCode { ExitCode::SUCCESS }
+pub fn run(embedded: Embedded) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let terminal = terminal::Terminal::new(arguments.target.no_color);
+    log_to_stderr(arguments.target.verbose, terminal.colour);
+    if let Verb::Up(up) = &arguments.verb
+        && up.detached
+    {
+        // Before there is any thread: from now on no terminal can end it.
+        let _ = rustix::process::setsid();
+    }
+    let context = Context { target: arguments.target, embedded, terminal };
+    let outcome = in_runtime(&context, arguments.verb);
+    let code = outcome.unwrap_or_else(|failure| {
+        failure.print(context.terminal.palette());
+        failure.code
+    });
+    ExitCode::from(code.number())
+}
+
+fn in_runtime(context: &Context, verb: Verb) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::internal(&error))?;
+    let outcome = runtime.block_on(command::run(verb, context));
+    // A command that has its answer does not wait for a read of standard input or the like.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        output::print(&text);
+        return ExitCode::from(Code::Ok.number());
+    }
+    output::complain(&text);
+    ExitCode::from(Code::Usage.number())
+}
+
+fn log_to_stderr(verbose: bool, colour: bool) {
+    let level = if verbose { "debug" } else { "warn" };
+    let filter = EnvFilter::builder().parse_lossy(level);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .without_time()
+        .init();
+}

@@ -23,18 +23,18 @@ const NAMELESS: &str = "project";
 
 /// A manifest that has been read, and where from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// What it means.
-    pub manifest: Manifest,
+    pub(crate) manifest: Manifest,
     /// Its file, as an absolute path.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Its folder, absolute and without links: what its paths are relative to.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// Why a manifest could not be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// No file was named, and none is there.
     #[error("no manifest in {}: expected orchestrator.yaml, orchestrator.yml or manifest.yaml, or name the file", .folder.display())]
     NotFound {
@@ -56,7 +56,7 @@ pub enum LoadError {
 
 /// A file that is wrong.
 #[derive(Debug)]
-pub struct WrongFile {
+pub(crate) struct WrongFile {
     /// Its name, as the person would write it.
     file: String,
     text: String,
@@ -67,7 +67,7 @@ pub struct WrongFile {
 ///
 /// # Errors
 /// Where there is none, where it cannot be read, and where anything in it is wrong.
-pub fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) -> Result<Loaded, LoadError> {
+pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) -> Result<Loaded, LoadError> {
     let shown = find(path)?;
     let folder = folder_of(&shown)?;
     let file = folder.join(shown.file_name().unwrap_or_default());
@@ -97,7 +97,7 @@ pub fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) -> Resu
 ///
 /// # Errors
 /// Where it is none.
-pub fn check_regex(text: &str) -> Result<(), String> {
+pub(crate) fn check_regex(text: &str) -> Result<(), String> {
     let Err(error) = regex::Regex::new(text) else { return Ok(()) };
     // The parser draws the expression with a caret; its last line says what is wrong.
     let drawing = error.to_string();
@@ -108,7 +108,7 @@ pub fn check_regex(text: &str) -> Result<(), String> {
 impl LoadError {
     /// Every problem, as a person reads it. `None` where the error says all there is.
     #[must_use]
-    pub fn diagnostics(&self, colour: bool) -> Option<String> {
+    pub(crate) fn diagnostics(&self, colour: bool) -> Option<String> {
         let Self::Wrong(wrong) = self else { return None };
         Some(wrong.iter().map(|wrong| wrong.render(colour)).collect::<Vec<_>>().join("\n"))
     }

@@ -129,6 +129,14 @@ impl fmt::Debug for ServiceName {
     }
 }
 
+impl std::str::FromStr for ServiceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
 impl TryFrom<String> for ServiceName {
     type Error = NameError;
 

@@ -95,6 +95,12 @@ impl ManagerHandle {
         self.logs.read(query)
     }
 
+    /// The number of the newest record of the log: what comes after it is of this run.
+    #[must_use]
+    pub fn newest_log(&self) -> u64 {
+        self.logs.newest()
+    }
+
     /// Waits for the end of the project.
     pub async fn finished(&mut self) -> Finish {
         match self.finish.wait_for(Option::is_some).await {

@@ -69,6 +69,10 @@ pub(crate) struct LogView {
 }
 
 impl LogView {
+    pub(crate) fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
     pub(crate) fn read(&self, query: LogQuery) -> io::Result<LogReader> {
         LogReader::new(&self.folder, query, Some(self.newest.clone()))
     }

@@ -1,0 +1,23 @@
+//! `orchestrator ps`: the replicas of a running project.
+
+use crate::Context;
+use crate::exit_code::Code;
+use crate::failure::Outcome;
+use crate::output::{print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let snapshot = context.target.client(&context.embedded)?.snapshot().await?;
+    if args.json {
+        print_json(&snapshot);
+    } else {
+        print(&orchestrator_views::ps(&snapshot, super::now(), context.terminal.palette()));
+    }
+    Ok(Code::Ok)
+}
