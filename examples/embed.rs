@@ -1,0 +1,69 @@
+//! A program that runs services itself: it launches a ServicesManager on a manifest of its own, watches what
+//! happens, and ends the project in order. Run it with `cargo run --example embed`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use orchestrator::manifest::{self, OnDisk, Surroundings};
+use orchestrator::supervisor::Request;
+use orchestrator::{
+    EMBEDDED, EventItem, Launch, LogItem, LogQuery, Plugins, Project, ServiceName, ServicesManager,
+};
+
+const MANIFEST: &str = "
+services:
+  greeter:
+    runtime: exec
+    code: |
+      #!/bin/sh
+      echo hello from $ORCHESTRATOR_SERVICE
+      exec sleep 1000
+  visitor:
+    runtime: exec
+    kind: job
+    depends_on: [greeter]
+    code: |
+      #!/bin/sh
+      echo here I am, and gone
+";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::temp_dir().join(format!("embed-{}", std::process::id()));
+    let plugins = Plugins::load(&EMBEDDED, &[])?;
+    let surroundings = Surroundings {
+        folder: &folder,
+        project: ServiceName::parse("embedded")?,
+        variables: &BTreeMap::new(),
+        plugins: plugins.catalog(),
+        look: &|_: &Path| OnDisk::Missing,
+        check_regex: &|_| Ok(()),
+    };
+    let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;
+
+    let project = Project::at(manifest.name.clone(), folder.join("run"), folder.join("state"));
+    let lock = project.lock().await?;
+    let services: Vec<_> = manifest.services.keys().cloned().collect();
+    let launch = Launch { manifest, plugins, embedded: EMBEDDED, project, lock };
+    let mut handle = ServicesManager::launch(launch).await?;
+    let (mut events, mut logs) = (handle.events(0), handle.logs(LogQuery { follow: true, ..LogQuery::default() })?);
+
+    handle.request(Request::Start(services)).await?;
+    handle.request(Request::Shutdown).await?;
+    let finish = handle.finished().await;
+
+    while let Some(item) = events.next().await {
+        if let EventItem::Event(event) = item {
+            println!("{}", serde_json::to_string(&*event)?);
+        }
+    }
+    while let Some(item) = logs.next().await {
+        if let LogItem::Record(record) = item? {
+            println!("{}: {}", record.replica, record.text);
+        }
+    }
+    println!("ended with exit code {}", finish.exit_code);
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
+}
