@@ -4,11 +4,11 @@
 //! a manifest, launches a [`ServicesManager`], and asks its [`ManagerHandle`] for the rest; `examples/embed.rs` is
 //! such a program.
 
-pub use orchestrator_core::{manifest, report, supervisor};
 pub use orchestrator_core::{Generation, ReplicaId, ServiceName, StartId};
+pub use orchestrator_core::{manifest, report, supervisor};
 pub use orchestrator_manager::{
-    Embedded, EventItem, EventReader, Launch, LaunchError, LogItem, LogQuery, LogReader, ManagerHandle, PluginError,
-    Plugins, Project, ProjectError, ProjectLock, RequestError, ServicesManager,
+    Embedded, EventItem, EventReader, Launch, LaunchError, LogItem, LogQuery, LogReader, ManagerHandle,
+    PluginError, Plugins, Project, ProjectError, ProjectLock, RequestError, ServicesManager,
 };
 
 /// What this build carries inside itself: the static runner and the built-in plugins.

@@ -69,7 +69,8 @@ impl ServiceGraph {
         let names = in_order(&wanted)?;
         let places: BTreeMap<_, _> = names.iter().cloned().zip(0..).collect();
         let edges = |name: &ServiceName| {
-            let edges = wanted[name].iter().map(|(on, dependency)| Edge { on: places[on], dependency: *dependency });
+            let edges =
+                wanted[name].iter().map(|(on, dependency)| Edge { on: places[on], dependency: *dependency });
             edges.collect::<Vec<_>>()
         };
         let dependencies: Vec<_> = names.iter().map(edges).collect();
@@ -132,10 +133,13 @@ fn with_parent(
 }
 
 /// The names, dependencies first; between equals, the order of the alphabet decides, so it is always the same.
-fn in_order(wanted: &BTreeMap<ServiceName, BTreeMap<ServiceName, Dependency>>) -> Result<Vec<ServiceName>, GraphError> {
+fn in_order(
+    wanted: &BTreeMap<ServiceName, BTreeMap<ServiceName, Dependency>>,
+) -> Result<Vec<ServiceName>, GraphError> {
     let mut graph = DiGraph::<&ServiceName, ()>::new();
     // The last one added comes first out of petgraph's sort, so they are added from the end of the alphabet.
-    let nodes: BTreeMap<_, NodeIndex> = wanted.keys().rev().map(|name| (name, graph.add_node(name))).collect();
+    let nodes: BTreeMap<_, NodeIndex> =
+        wanted.keys().rev().map(|name| (name, graph.add_node(name))).collect();
     for (service, dependencies) in wanted {
         for on in dependencies.keys() {
             let missing = || GraphError::Missing { service: service.clone(), on: on.clone() };

@@ -113,19 +113,11 @@ pub(crate) enum Rest {
     /// To be wanted, and for its dependencies.
     Idle,
     /// For its back-off to be over.
-    BackingOff {
-        wait: Duration,
-        last: CrashReason,
-    },
+    BackingOff { wait: Duration, last: CrashReason },
     /// For nothing: it crashed more often than its budget allows.
-    GaveUp {
-        crashes: u32,
-        last: CrashReason,
-    },
+    GaveUp { crashes: u32, last: CrashReason },
     /// For nothing: it crashed, and is not to be restarted.
-    Failed {
-        last: CrashReason,
-    },
+    Failed { last: CrashReason },
     /// For nothing: it ran to completion.
     Completed,
 }

@@ -22,7 +22,10 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Finished { finish } => finished(finish),
     };
     let line = line.split('\n').map(neutralise).collect::<Vec<_>>().join("\n");
-    let bad = matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. });
+    let bad = matches!(
+        event.kind,
+        EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. }
+    );
     if bad { palette.bad(&line) } else { line }
 }
 
@@ -34,7 +37,13 @@ pub fn is_news(event: &Event) -> bool {
         EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. } => true,
         EventKind::Service { why, .. } => {
             let told = |why: &Why| {
-                matches!(why, Why::ClosedBy { .. } | Why::BlockedBy { .. } | Why::BackingOff { .. } | Why::Forced { .. })
+                matches!(
+                    why,
+                    Why::ClosedBy { .. }
+                        | Why::BlockedBy { .. }
+                        | Why::BackingOff { .. }
+                        | Why::Forced { .. }
+                )
             };
             why.as_ref().is_some_and(told)
         }
@@ -99,8 +108,11 @@ mod tests {
             line(EventKind::Crash { replica: replica.clone(), generation, reason }),
             "db-1 crashed: exited with code 3"
         );
-        let exception =
-            Exception { name: "TypeError".into(), message: "x\x1b".into(), stack: "at a.js:1\nat b.js:2".into() };
+        let exception = Exception {
+            name: "TypeError".into(),
+            message: "x\x1b".into(),
+            stack: "at a.js:1\nat b.js:2".into(),
+        };
         assert_eq!(
             line(EventKind::Exception { replica, generation, exception }),
             "db-1 threw TypeError: x^[\n    at a.js:1\n    at b.js:2"

@@ -85,11 +85,9 @@ mod tests {
             depends_on: on.iter().map(|on| name(on)).collect(),
             state: None,
         };
-        let nodes = [node("db", &[]), node("api", &["db"]), node("web", &["api", "db"]), node("admin", &["api"])];
-        assert_eq!(
-            tree(&nodes),
-            "web\n├── api\n│   └── db\n└── db\nadmin\n└── api (see above)\n"
-        );
+        let nodes =
+            [node("db", &[]), node("api", &["db"]), node("web", &["api", "db"]), node("admin", &["api"])];
+        assert_eq!(tree(&nodes), "web\n├── api\n│   └── db\n└── db\nadmin\n└── api (see above)\n");
         let chart = mermaid(&nodes[..2]);
         assert_eq!(chart, "flowchart TD\n    n0[\"db\"]\n    n1[\"api\"]\n    n1 --> n0\n");
     }

@@ -21,7 +21,8 @@ impl Palette {
     /// The text in its service's colour, which is always the same.
     #[must_use]
     pub fn service(self, service: &ServiceName, text: &str) -> String {
-        let sum = service.as_str().bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
+        let sum =
+            service.as_str().bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
         self.paint(&format!("38;5;{}", SERVICES[sum % SERVICES.len()]), text)
     }
 

@@ -202,7 +202,9 @@ impl fmt::Display for CrashReason {
                 None => write!(f, "killed by signal {signal}"),
             },
             Self::ConnectionLost { detail } => write!(f, "lost its connection: {detail}"),
-            Self::Unhealthy { failures, detail } => write!(f, "unhealthy {failures} times in a row: {detail}"),
+            Self::Unhealthy { failures, detail } => {
+                write!(f, "unhealthy {failures} times in a row: {detail}")
+            }
         }
     }
 }

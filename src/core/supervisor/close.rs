@@ -53,7 +53,8 @@ impl Supervisor {
     pub(super) fn close_what_must(&mut self, now: Moment) -> bool {
         let mut closed = false;
         for place in (0..self.nodes.len()).rev() {
-            let free = self.graph.dependents(place).iter().all(|dependent| self.nodes[*dependent].is_closed());
+            let free =
+                self.graph.dependents(place).iter().all(|dependent| self.nodes[*dependent].is_closed());
             if free && self.nodes[place].closing.is_some() {
                 closed |= self.close_live(now, place);
             }
@@ -80,7 +81,8 @@ impl Supervisor {
     pub(super) fn settle_closed(&mut self) -> bool {
         let mut changed = false;
         for place in (0..self.nodes.len()).rev() {
-            let free = self.graph.dependents(place).iter().all(|dependent| self.nodes[*dependent].is_closed());
+            let free =
+                self.graph.dependents(place).iter().all(|dependent| self.nodes[*dependent].is_closed());
             let node = &mut self.nodes[place];
             if !node.is_closed() || node.closing.is_none() || (node.restarting && !free) {
                 continue;

@@ -28,7 +28,9 @@ impl Supervisor {
         let Some(place) = self.graph.place(&start.replica.service) else { return };
         let spec = &self.nodes[place].spec;
         match (spec.kind, spec.restart.policy) {
-            (Kind::Service, RestartPolicy::Always) => self.take_crash(now, start, CrashReason::Exit { code: 0 }),
+            (Kind::Service, RestartPolicy::Always) => {
+                self.take_crash(now, start, CrashReason::Exit { code: 0 })
+            }
             _ => self.destroy(start, Why::Completed, Rest::Completed),
         }
     }

@@ -25,7 +25,8 @@ impl Supervisor {
 
     /// Says that the project has ended, once nothing of it is there.
     pub(super) fn watch_end(&mut self) {
-        if self.ending == Ending::Over || !self.nodes.iter().all(crate::service_node::ServiceNode::is_closed) {
+        if self.ending == Ending::Over || !self.nodes.iter().all(crate::service_node::ServiceNode::is_closed)
+        {
             return;
         }
         let (cause, exit_code) = match &self.ending {

@@ -48,7 +48,8 @@ impl Supervisor {
         match goal {
             Goal::Finished => (self.ending == Ending::Over).then_some(Ok(())),
             Goal::Closed(services) => {
-                let closed = |name: &ServiceName| self.graph.place(name).is_none_or(|place| self.is_down(place));
+                let closed =
+                    |name: &ServiceName| self.graph.place(name).is_none_or(|place| self.is_down(place));
                 services.iter().all(closed).then_some(Ok(()))
             }
             Goal::Running(services) => {
@@ -68,7 +69,9 @@ impl Supervisor {
         let Some(node) = self.graph.place(name).map(|place| &self.nodes[place]) else { return false };
         let up = match node.spec.kind {
             Kind::Job => node.is_completed(),
-            Kind::Service => node.replicas.iter().all(|replica| replica.state() == crate::report::State::Running),
+            Kind::Service => {
+                node.replicas.iter().all(|replica| replica.state() == crate::report::State::Running)
+            }
         };
         up && node.closing.is_none() && !node.restarting
     }

@@ -33,7 +33,8 @@ impl Supervisor {
 
     /// Children of an earlier life are forgotten before their parent lives again (lifecycle rule 6).
     fn has_leaving_children(&self, place: usize) -> bool {
-        !self.nodes[place].is_running() && self.graph.dependents(place).iter().any(|child| self.is_child(*child, place))
+        !self.nodes[place].is_running()
+            && self.graph.dependents(place).iter().any(|child| self.is_child(*child, place))
     }
 
     fn create_idle(&mut self, now: Moment, place: usize) -> bool {

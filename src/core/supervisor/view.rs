@@ -23,7 +23,11 @@ impl Supervisor {
             state,
             why,
             depends_on: self.graph.dependencies(place).iter().map(|edge| names[edge.on].clone()).collect(),
-            replicas: node.replicas.iter().map(|replica| self.view_of_replica(place, replica, blocks)).collect(),
+            replicas: node
+                .replicas
+                .iter()
+                .map(|replica| self.view_of_replica(place, replica, blocks))
+                .collect(),
         }
     }
 
@@ -85,7 +89,12 @@ impl Supervisor {
         }
     }
 
-    fn state_of_replica(&self, place: usize, replica: &Replica, blocks: &[Option<usize>]) -> (State, Option<Why>) {
+    fn state_of_replica(
+        &self,
+        place: usize,
+        replica: &Replica,
+        blocks: &[Option<usize>],
+    ) -> (State, Option<Why>) {
         let why = match &replica.life {
             Life::Closed(rest) => {
                 let own = self.nodes[place].why_resting(rest);

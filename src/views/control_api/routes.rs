@@ -40,7 +40,9 @@ impl IntoResponse for Refused {
 impl From<RequestError> for Refused {
     fn from(error: RequestError) -> Self {
         let (status, kind) = match &error {
-            RequestError::Refused(Refusal::UnknownService { .. }) => (StatusCode::NOT_FOUND, "unknown-service"),
+            RequestError::Refused(Refusal::UnknownService { .. }) => {
+                (StatusCode::NOT_FOUND, "unknown-service")
+            }
             RequestError::Refused(_) => (StatusCode::CONFLICT, "refused"),
             RequestError::Unmet(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unmet"),
             RequestError::Ended => (StatusCode::GONE, "ended"),
@@ -76,12 +78,17 @@ async fn events(State(handle): State<ManagerHandle>, Query(query): Query<wire::E
     }))
 }
 
-async fn logs(State(handle): State<ManagerHandle>, Query(query): Query<wire::Logs>) -> Result<Response, Refused> {
+async fn logs(
+    State(handle): State<ManagerHandle>,
+    Query(query): Query<wire::Logs>,
+) -> Result<Response, Refused> {
     let names = query.services.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty());
     let services = names.map(ServiceName::parse).collect::<Result<_, _>>();
-    let services = services.map_err(|error| Refused(StatusCode::BAD_REQUEST, "bad-request", error.to_string()))?;
+    let services =
+        services.map_err(|error| Refused(StatusCode::BAD_REQUEST, "bad-request", error.to_string()))?;
     let query = LogQuery { services, since: query.since, tail: query.tail, after: 0, follow: query.follow };
-    let internal = |error: std::io::Error| Refused(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string());
+    let internal =
+        |error: std::io::Error| Refused(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string());
     let reader = handle.logs(query).map_err(internal)?;
     Ok(lines(stream::unfold(reader, |mut reader| async move {
         let item = match reader.next().await? {

@@ -37,7 +37,8 @@ fn asked(world: &World) -> Vec<Step> {
     let each = world.names().into_iter().flat_map(|name| {
         [Request::Stop(vec![name.clone()]), Request::Restart(vec![name.clone()]), Request::Start(vec![name])]
     });
-    let closings = world.supervisor.view().into_iter().filter(|view| view.state == crate::report::State::Running);
+    let closings =
+        world.supervisor.view().into_iter().filter(|view| view.state == crate::report::State::Running);
     let closings = closings.map(|view| {
         let replica = crate::name::ReplicaId { service: view.name, index: view.replicas[0].index };
         Event::CloseRequested(crate::name::StartId { replica, generation: view.replicas[0].generation })
@@ -60,7 +61,9 @@ fn graphs(n: usize, ways: &[&str]) -> Vec<Vec<NodeSpec>> {
                 }
                 code /= choices;
             }
-            let spec = |of: usize| service(&format!("s{of}"), &on[of].iter().map(String::as_str).collect::<Vec<_>>());
+            let spec = |of: usize| {
+                service(&format!("s{of}"), &on[of].iter().map(String::as_str).collect::<Vec<_>>())
+            };
             (0..n).map(spec).collect()
         })
         .collect()
@@ -109,7 +112,8 @@ fn a_parent_with_children_in_every_order() {
     let mut todo = vec![(world, 0_u32)];
     while let Some((world, children)) = todo.pop() {
         world.comes_to_rest();
-        let mut nexts: Vec<_> = world.steps().iter().map(|step| after(&world, step)).map(|next| (next, children)).collect();
+        let mut nexts: Vec<_> =
+            world.steps().iter().map(|step| after(&world, step)).map(|next| (next, children)).collect();
         let removal = Step::Event(Event::Request(Request::Remove(name("web/worker"))));
         nexts.push((after(&world, &removal), children));
         if children < 2 {

@@ -163,7 +163,9 @@ impl World {
             }
             Action::Destroy(start) => self.leave(start, true),
             Action::Forget(service) => self.rule_06_a_child_is_forgotten_after_it_has_closed(service),
-            Action::Report(EventKind::Crash { replica, .. }) => *self.crashes.entry(replica.clone()).or_default() += 1,
+            Action::Report(EventKind::Crash { replica, .. }) => {
+                *self.crashes.entry(replica.clone()).or_default() += 1
+            }
             Action::Report(_) => {}
             Action::Finish(finish) => {
                 assert!(self.environments.is_empty(), "finished with environments left");
@@ -202,9 +204,14 @@ impl World {
     fn edges(&self) -> Vec<(ServiceName, ServiceName, Condition, OnCrash)> {
         let mut edges = Vec::new();
         for spec in self.specs.values() {
-            let declared = spec.depends_on.iter().map(|(on, edge)| (on.clone(), edge.condition, edge.on_crash));
+            let declared =
+                spec.depends_on.iter().map(|(on, edge)| (on.clone(), edge.condition, edge.on_crash));
             let parent = spec.name.parent().map(|parent| (parent, Condition::Ready, OnCrash::Close));
-            edges.extend(declared.chain(parent).map(|(on, condition, crash)| (spec.name.clone(), on, condition, crash)));
+            edges.extend(
+                declared
+                    .chain(parent)
+                    .map(|(on, condition, crash)| (spec.name.clone(), on, condition, crash)),
+            );
         }
         edges
     }
@@ -229,9 +236,12 @@ impl World {
     /// close until what depends on it has closed.
     fn rule_05_a_crash_closes_what_depends_on_it(&self) {
         let edges = self.edges();
-        for (dependent, on, ..) in edges.iter().filter(|edge| (edge.2, edge.3) == (Condition::Ready, OnCrash::Close)) {
+        for (dependent, on, ..) in
+            edges.iter().filter(|edge| (edge.2, edge.3) == (Condition::Ready, OnCrash::Close))
+        {
             let lives = self.of(dependent).any(|place| !matches!(place, Place::Leaving(_)));
-            let waits = edges.iter().any(|(behind, this, ..)| this == dependent && self.of(behind).count() > 0);
+            let waits =
+                edges.iter().any(|(behind, this, ..)| this == dependent && self.of(behind).count() > 0);
             assert!(!lives || self.is_running(on) || waits, "'{dependent}' lives on without '{on}'");
         }
     }
@@ -247,20 +257,30 @@ impl World {
     fn rule_08_generations_only_grow(&self, before: &BTreeMap<ReplicaId, StartId>) {
         for (replica, start) in &self.last {
             let old = before.get(replica).map_or(0, |start| start.generation.0);
-            assert!(start.generation.0 == old || start.generation.0 == old + 1, "{replica} went from {old} to {start}");
+            assert!(
+                start.generation.0 == old || start.generation.0 == old + 1,
+                "{replica} went from {old} to {start}"
+            );
         }
     }
 
     fn rule_12_restarts_stay_within_their_budget(&self, start: &StartId) {
         let spec = &self.specs[&start.replica.service];
         let crashes = self.crashes.get(&start.replica).copied().unwrap_or_default();
-        let allowed = if spec.restart.policy == crate::manifest::RestartPolicy::Never { 0 } else { spec.restart.max };
+        let allowed =
+            if spec.restart.policy == crate::manifest::RestartPolicy::Never { 0 } else { spec.restart.max };
         assert!(crashes <= allowed, "{start} after {crashes} crashes, {allowed} are allowed");
     }
 
     fn rule_13_a_node_runs_while_one_replica_does(&self) {
         for view in self.supervisor.view() {
-            assert_eq!(view.state == State::Running, self.is_running(&view.name), "'{}' is {}", view.name, view.state);
+            assert_eq!(
+                view.state == State::Running,
+                self.is_running(&view.name),
+                "'{}' is {}",
+                view.name,
+                view.state
+            );
         }
     }
 
@@ -286,9 +306,21 @@ impl World {
             assert!(steps < 100_000, "it never comes to rest");
         }
         for view in world.supervisor.view() {
-            assert!(matches!(view.state, State::Running | State::Closed), "'{}' is stuck {}", view.name, view.state);
-            let waits = matches!(view.why, Some(Why::WaitingFor { .. } | Why::BackingOff { .. } | Why::Restarting));
-            assert!(view.state == State::Running || !waits, "'{}' is {} for ever: {:?}", view.name, view.state, view.why);
+            assert!(
+                matches!(view.state, State::Running | State::Closed),
+                "'{}' is stuck {}",
+                view.name,
+                view.state
+            );
+            let waits =
+                matches!(view.why, Some(Why::WaitingFor { .. } | Why::BackingOff { .. } | Why::Restarting));
+            assert!(
+                view.state == State::Running || !waits,
+                "'{}' is {} for ever: {:?}",
+                view.name,
+                view.state,
+                view.why
+            );
         }
     }
 }
