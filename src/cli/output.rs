@@ -1,76 +1,44 @@
-//! [`Output`]: the one writer to standard output. That its reader has gone is no error: it has seen what it wanted.
+//! The way to the terminal: standard output for what was asked for, standard error for everything about it. A reader
+//! that has gone (`orchestrator logs | head`) ends the command quietly.
 
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, ErrorKind, Write};
+use std::process::exit;
 
 use serde::Serialize;
 
-use crate::exit_code::Exit;
-use crate::failure::Failure;
+use crate::exit_code::Code;
 
-/// Standard output, held by the one who writes to it.
-#[derive(Debug)]
-pub(crate) struct Output {
-    stdout: io::BufWriter<StdoutLock<'static>>,
+/// Writes text to standard output as it is.
+pub(crate) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-impl Output {
-    pub(crate) fn open() -> Self {
-        Self { stdout: io::BufWriter::new(io::stdout().lock()) }
-    }
-
-    /// Writes a text as it is.
-    ///
-    /// # Errors
-    /// Where it cannot be written. Where nobody reads any more, the failure is silent and ends with exit code 0.
-    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.stdout.write_all(text.as_bytes()).map_err(failed)
-    }
-
-    /// Writes a line.
-    ///
-    /// # Errors
-    /// As [`Output::text`].
-    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        self.text(line)?;
-        self.text("\n")
-    }
-
-    /// Writes a value as one line of JSON.
-    ///
-    /// # Errors
-    /// As [`Output::text`].
-    pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        let line = serde_json::to_string(value).map_err(Failure::internal)?;
-        self.line(&line)
-    }
-
-    /// Hands over what has been written so far. To be called whenever nothing more is to come at once, and at the end.
-    ///
-    /// # Errors
-    /// As [`Output::text`].
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.stdout.flush().map_err(failed)
-    }
+/// Writes a line to standard output.
+pub(crate) fn print_line(line: &str) {
+    print(&format!("{line}\n"));
 }
 
-/// Writes a text and hands it over.
-///
-/// # Errors
-/// As [`Output::text`].
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut output = Output::open();
-    output.text(text)?;
-    output.flush()
+/// Writes a value as one line of JSON to standard output.
+pub(crate) fn print_json<T: Serialize>(value: &T) {
+    // The report types are plain data, so this always is JSON.
+    print_line(&serde_json::to_string(value).unwrap_or_default());
 }
 
-fn failed(error: io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::told(Exit::Ok),
-        _ => Failure::new(Exit::Internal, CannotWrite(error)),
+/// Writes text to standard error as it is. Nobody is left to be told when that fails.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a line to standard error.
+pub(crate) fn note(line: &str) {
+    complain(&format!("{line}\n"));
+}
+
+fn quiet(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        exit(i32::from(Code::Ok.number()));
     }
 }
-
-/// Standard output cannot be written to.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to standard output")]
-struct CannotWrite(#[source] io::Error);

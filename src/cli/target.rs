@@ -1,74 +1,97 @@
-//! [`Target`]: which project a verb is about.
+//! Which project a command means, and the files that it is made from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use orchestrator_core::ServiceName;
-use orchestrator_manager::{Embedded, Project};
+use orchestrator_manager::{Embedded, PluginError, Plugins, Project};
 
 use crate::client::Client;
-use crate::exit_code::Exit;
-use crate::failure::Failure;
-use crate::load::LoadError;
-use crate::source::{self, Source};
+use crate::exit_code::Code;
+use crate::failure::{Failure, chain};
+use crate::load::{self, Loaded};
 
-/// How a person says which project is meant.
-#[derive(Clone, Debug, Default, clap::Args)]
+/// What every command can be told.
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Target {
-    /// The manifest's file, or the folder that it is in [default: the current folder]
-    #[arg(short, long, global = true, value_name = "FILE")]
+    /// The manifest; without it, orchestrator.yaml or manifest.yaml in the current folder
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// The project's name [default: the manifest's; where there is no manifest, the only running project]
-    #[arg(short, long, global = true, value_name = "NAME", value_parser = project_name)]
-    pub(crate) project: Option<ServiceName>,
+    /// The running project, by its name
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// Say more about what goes on inside, on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
 }
 
-fn project_name(text: &str) -> Result<ServiceName, String> {
-    ServiceName::parse(text).map_err(|error| error.to_string())
+/// A manifest with the plugins that its services can use.
+pub(crate) fn load_manifest(
+    file: Option<&Path>,
+    embedded: &Embedded,
+    colour: bool,
+) -> Result<(Loaded, Plugins), Failure> {
+    let plugins = load_plugins(file, embedded, colour)?;
+    let loaded = load::load(file, plugins.catalog()).map_err(|error| Failure::load(&error, colour))?;
+    Ok((loaded, plugins))
+}
+
+/// The built-in plugins, those of the user, and those beside the manifest.
+pub(crate) fn load_plugins(
+    file: Option<&Path>,
+    embedded: &Embedded,
+    colour: bool,
+) -> Result<Plugins, Failure> {
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    let beside = file.and_then(Path::parent).unwrap_or(Path::new("."));
+    let beside = std::path::absolute(beside)?.join("plugins");
+    let folders: Vec<_> =
+        data.map(|data| data.join("orchestrator/plugins")).into_iter().chain([beside]).collect();
+    Plugins::load(embedded, &folders).map_err(|error| match &error {
+        PluginError::Wrong { file, text, problems } => {
+            let shown = crate::diagnostic::render(problems, &file.display().to_string(), text, colour);
+            Failure { shown: Some(shown), ..Failure::new(Code::Usage, "") }
+        }
+        _ => Failure::new(Code::Usage, chain(&error)),
+    })
 }
 
 impl Target {
-    /// The project that is meant: the named one, or the manifest's, or the only one that runs.
-    ///
-    /// # Errors
-    /// Where the manifest cannot be read, and where none is there and not exactly one project runs.
+    /// The project that is meant, running or not.
     pub(crate) fn project(&self, embedded: &Embedded) -> Result<Project, Failure> {
         if let Some(name) = &self.project {
-            return Ok(Project::of_user(name.clone()));
+            let named =
+                ServiceName::parse(name).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+            return Ok(Project::of_user(named));
         }
-        let source = Source { file: self.file.clone(), project: None };
-        match source::name(&source, embedded) {
-            Ok(name) => Ok(Project::of_user(name)),
-            Err(source::NameError::Load(LoadError::NotFound { .. })) if self.file.is_none() => only_running(),
-            Err(error) => Err(error.into()),
+        let loaded = load_manifest(self.file.as_deref(), embedded, false);
+        if loaded.is_ok() || self.file.is_some() {
+            return loaded.map(|(loaded, _)| Project::of_user(loaded.manifest.name));
+        }
+        let mut running = Project::running_of_user();
+        match running.len() {
+            1 => Ok(running.remove(0)),
+            0 => Err(Failure::new(Code::NotRunning, "no project is running")
+                .hint("start one with 'orchestrator up MANIFEST'")),
+            _ => {
+                let names: Vec<_> = running.iter().map(|project| project.name().as_str()).collect();
+                Err(Failure::new(Code::Usage, "several projects are running")
+                    .hint(format!("say which with -p: {}", names.join(", "))))
+            }
         }
     }
 
-    /// A connection to the project that is meant.
-    ///
-    /// # Errors
-    /// As [`Target::project`], and where it does not run.
-    pub(crate) async fn connect(&self, embedded: &Embedded) -> Result<Client, Failure> {
+    /// The way to the project that is meant, which runs.
+    pub(crate) fn client(&self, embedded: &Embedded) -> Result<Client, Failure> {
         let project = self.project(embedded)?;
-        Client::connect(&project.control_socket()).await.map_err(|_| not_running(&project))
+        if !project.answers() {
+            let name = project.name();
+            return Err(Failure::new(Code::NotRunning, format!("project '{name}' is not running"))
+                .hint("start it with 'orchestrator up'"));
+        }
+        Ok(Client::new(&project.control_socket()))
     }
-}
-
-/// The failure of a verb that needs a running project.
-pub(crate) fn not_running(project: &Project) -> Failure {
-    Failure::new(Exit::NotRunning, format!("project '{}' is not running", project.name()))
-        .hint("start it with 'orchestrator up'")
-}
-
-fn only_running() -> Result<Project, Failure> {
-    let mut running = Project::running_of_user();
-    if running.len() == 1 {
-        return Ok(running.remove(0));
-    }
-    if running.is_empty() {
-        return Err(Failure::new(Exit::NotRunning, "no project is running, and there is no manifest in this folder")
-            .hint("start one with 'orchestrator up MANIFEST'"));
-    }
-    let names: Vec<_> = running.iter().map(|project| project.name().as_str()).collect();
-    Err(Failure::new(Exit::Usage, format!("several projects are running: {}", names.join(", ")))
-        .hint("say which one with '--project NAME'"))
 }

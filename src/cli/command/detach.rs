@@ -85,7 +85,9 @@ fn judge(snapshot: &Snapshot) -> Option<Result<(), Failure>> {
     if let Some(failed) = wanted().find(|service| has_failed(service)) {
         let why = failed.why.as_ref().map(ToString::to_string).unwrap_or_default();
         let failure = Failure::new(Code::Failed, format!("{}: {why}", failed.name));
-        return Some(Err(failure.hint(format!("see 'orchestrator logs {}'; the rest still runs", failed.name))));
+        return Some(Err(
+            failure.hint(format!("see 'orchestrator logs {}'; the rest still runs", failed.name))
+        ));
     }
     (wanted().count() > 0 && wanted().all(is_up)).then_some(Ok(()))
 }

@@ -1,48 +1,83 @@
-//! The verbs, a file each: its arguments, and what comes of them.
+//! The verbs, one file each.
 
 mod check;
+mod completions;
+mod detach;
 mod down;
+mod events;
+mod graph;
 mod logs;
+mod plugin;
 mod ps;
+mod schema;
+mod services;
+mod stats;
 mod up;
 
-use crate::Context;
-use crate::exit_code::Exit;
-use crate::failure::Failure;
+use clap::Subcommand;
 
-/// What a person can ask for.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+use crate::Context;
+use crate::failure::Outcome;
+
+/// What the orchestrator can be told to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start the services of a manifest, in order, and show what they write
     Up(up::Args),
+    /// Close a running project, in order
     Down(down::Args),
+    /// Show the replicas of a running project
     Ps(ps::Args),
+    /// Show what the services wrote, also of a project that has ended
     Logs(logs::Args),
+    /// Show what the services use
+    Stats(stats::Args),
+    /// Show what happened
+    Events(events::Args),
+    /// Start services, and what they depend on
+    Start(services::Args),
+    /// Close services, after what depends on them
+    Stop(services::Args),
+    /// Close services and what depends on them, then start all that again
+    Restart(services::Args),
+    /// Check a manifest, and do nothing else
     Check(check::Args),
+    /// Show who depends on whom
+    Graph(graph::Args),
+    /// Print the JSON Schema of manifests
+    Schema(schema::Args),
+    /// List, show and make plugins
+    Plugin(plugin::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
 }
 
-impl Command {
-    /// What a verb has to do while this process has one thread only.
-    ///
-    /// # Errors
-    /// Where that fails.
-    pub(crate) fn before_threads(&self) -> Result<(), Failure> {
-        match self {
-            Self::Up(args) => args.before_threads(),
-            _ => Ok(()),
-        }
+pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
+    match verb {
+        Verb::Up(args) => up::run(args, context).await,
+        Verb::Down(args) => down::run(args, context).await,
+        Verb::Ps(args) => ps::run(args, context).await,
+        Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Stats(args) => stats::run(args, context).await,
+        Verb::Events(args) => events::run(args, context).await,
+        Verb::Start(args) => services::run("start", args, context).await,
+        Verb::Stop(args) => services::run("stop", args, context).await,
+        Verb::Restart(args) => services::run("restart", args, context).await,
+        Verb::Check(args) => check::run(&args, context),
+        Verb::Graph(args) => graph::run(args, context).await,
+        Verb::Schema(args) => Ok(schema::run(&args)),
+        Verb::Plugin(args) => plugin::run(args, context),
+        Verb::Completions(args) => Ok(completions::run(&args)),
     }
+}
 
-    /// Does what is asked for.
-    ///
-    /// # Errors
-    /// Where it could not be done.
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        match self {
-            Self::Up(args) => up::run(args, context).await,
-            Self::Down(args) => down::run(args, context).await,
-            Self::Ps(args) => ps::run(args, context).await,
-            Self::Logs(args) => logs::run(args, context).await,
-            Self::Check(args) => check::run(args, context),
-        }
-    }
+/// A duration as manifests write it, for an argument.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    orchestrator_core::manifest::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Milliseconds since 1970-01-01 UTC, by this host's clock.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

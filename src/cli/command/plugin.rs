@@ -51,7 +51,9 @@ fn list(json: bool, context: &Context) -> Outcome {
     let plugins = load_plugins(context.target.file.as_deref(), &context.embedded, context.terminal.colour)?;
     for plugin in plugins.catalog().values() {
         if json {
-            print_json(&serde_json::json!({ "name": plugin.name, "kind": kind(plugin), "about": plugin.about }));
+            print_json(
+                &serde_json::json!({ "name": plugin.name, "kind": kind(plugin), "about": plugin.about }),
+            );
         } else {
             print_line(&format!("{:<12} {:<8} {}", plugin.name, kind(plugin), plugin.about));
         }

@@ -1,30 +1,23 @@
-//! `ps`: every replica as it is now.
-
-use orchestrator_core::report::Snapshot;
+//! `orchestrator ps`: the replicas of a running project.
 
 use crate::Context;
-use crate::clock;
-use crate::exit_code::Exit;
-use crate::failure::Failure;
-use crate::output::Output;
+use crate::exit_code::Code;
+use crate::failure::Outcome;
+use crate::output::{print, print_json};
 
-/// Show every replica of a running project: its state, why, and since when
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print the whole snapshot as one line of JSON
+    /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let mut client = context.target.connect(&context.embedded).await?;
-    let snapshot: Snapshot = client.get("/v1/snapshot").await?;
-    let mut output = Output::open();
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let snapshot = context.target.client(&context.embedded)?.snapshot().await?;
     if args.json {
-        output.json(&snapshot)?;
+        print_json(&snapshot);
     } else {
-        output.text(&orchestrator_views::ps(&snapshot, clock::now(), context.terminal.palette()))?;
+        print(&orchestrator_views::ps(&snapshot, super::now(), context.terminal.palette()));
     }
-    output.flush()?;
-    Ok(Exit::Ok)
+    Ok(Code::Ok)
 }

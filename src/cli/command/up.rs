@@ -55,8 +55,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     };
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
     let prefixes = prefixes(&loaded.manifest);
-    let launch =
-        Launch { manifest: loaded.manifest, plugins, embedded: context.embedded, project: project.clone(), lock };
+    let launch = Launch {
+        manifest: loaded.manifest,
+        plugins,
+        embedded: context.embedded,
+        project: project.clone(),
+        lock,
+    };
     let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
     let api = control_api::serve(handle.clone(), &project.control_socket())?;
     let wanted = if args.services.is_empty() { names } else { args.services };
@@ -93,7 +98,8 @@ fn prefixes(manifest: &orchestrator_core::manifest::Manifest) -> Vec<String> {
 /// Starts what is wanted and shows what happens, until the project has ended and all of it has been shown.
 async fn watch(mut handle: ManagerHandle, wanted: Vec<ServiceName>, mut screen: Screen) -> Outcome {
     let mut interrupts = Interrupts::new()?;
-    let mut logs = handle.logs(LogQuery { after: handle.newest_log(), follow: true, ..LogQuery::default() })?;
+    let mut logs =
+        handle.logs(LogQuery { after: handle.newest_log(), follow: true, ..LogQuery::default() })?;
     let mut events = handle.events(0);
     let mut snapshots = handle.snapshots();
     let asked = handle.submit(Request::Start(wanted)).await;
