@@ -44,7 +44,15 @@ fn build_runner(root: &Path, out: &Path) -> PathBuf {
     let profile = if variable("PROFILE") == "release" { "runner" } else { "runner-dev" };
     let target = out.join("runner");
     let mut cargo = Command::new(variable("CARGO"));
-    cargo.current_dir(root).args(["rustc", "--package", "orchestrator-runner", "--bin", "runner", "--profile", profile]);
+    cargo.current_dir(root).args([
+        "rustc",
+        "--package",
+        "orchestrator-runner",
+        "--bin",
+        "runner",
+        "--profile",
+        profile,
+    ]);
     cargo.arg("--target-dir").arg(&target).args(["--", "-C", "target-feature=+crt-static"]);
     // What was said about the orchestrator's own build is not meant for this one.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_outer_build)) {
@@ -58,7 +66,8 @@ fn build_runner(root: &Path, out: &Path) -> PathBuf {
 }
 
 fn is_of_outer_build(name: &str) -> bool {
-    let prefixes = ["CARGO_PROFILE_", "CARGO_FEATURE_", "CARGO_CFG_", "CARGO_PKG_", "CARGO_BUILD_", "DEP_", "CLIPPY_"];
+    let prefixes =
+        ["CARGO_PROFILE_", "CARGO_FEATURE_", "CARGO_CFG_", "CARGO_PKG_", "CARGO_BUILD_", "DEP_", "CLIPPY_"];
     let names = [
         "RUSTFLAGS",
         "CARGO_ENCODED_RUSTFLAGS",

@@ -47,7 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let services: Vec<_> = manifest.services.keys().cloned().collect();
     let launch = Launch { manifest, plugins, embedded: EMBEDDED, project, lock };
     let mut handle = ServicesManager::launch(launch).await?;
-    let (mut events, mut logs) = (handle.events(0), handle.logs(LogQuery { follow: true, ..LogQuery::default() })?);
+    let (mut events, mut logs) =
+        (handle.events(0), handle.logs(LogQuery { follow: true, ..LogQuery::default() })?);
 
     handle.request(Request::Start(services)).await?;
     handle.request(Request::Shutdown).await?;

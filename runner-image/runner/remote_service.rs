@@ -18,9 +18,7 @@ use bytes::Bytes;
 use orchestrator_port::bundle::{Receiving, ReceivingError};
 use orchestrator_port::launch::{DESCRIPTOR, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
-use orchestrator_port::{
-    Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, websocket,
-};
+use orchestrator_port::{Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, websocket};
 use orchestrator_sandbox::descriptors::inherited;
 use orchestrator_sandbox::tree::Ended;
 use rustix::process::{Signal, kill_process_group};

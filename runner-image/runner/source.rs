@@ -24,7 +24,10 @@ impl Source {
     /// Reads from `fd` to its end, or until it is empty after `finished` has become true.
     pub(crate) fn new(fd: OwnedFd, finished: watch::Receiver<bool>) -> io::Result<Self> {
         ioctl_fionbio(&fd, true)?;
-        #[expect(deprecated, reason = "its successor is unsafe, and asks for what an OwnedFd keeps by itself")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, and asks for what an OwnedFd keeps by itself"
+        )]
         let fd = AsyncFd::new(fd)?;
         Ok(Self { fd: Arc::new(fd), finished })
     }
