@@ -6,6 +6,8 @@ pub(crate) enum Code {
     Ok,
     Failed,
     Usage,
+    /// There is no manifest: usage as well, but for who can do without one.
+    NoManifest,
     NotRunning,
     TimedOut,
     AlreadyRunning,
@@ -20,7 +22,7 @@ impl Code {
         match self {
             Self::Ok => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::Usage | Self::NoManifest => 2,
             Self::NotRunning => 3,
             Self::TimedOut => 4,
             Self::AlreadyRunning => 5,

@@ -39,6 +39,8 @@ impl Failure {
     pub(crate) fn load(error: &LoadError, colour: bool) -> Self {
         match error.diagnostics(colour) {
             Some(shown) => Self { shown: Some(shown), ..Self::new(Code::Usage, "") },
+            None if matches!(error, LoadError::NotFound { .. }) => Self::new(Code::NoManifest, chain(error))
+                .hint("write one: see docs/manifest.md, or begin with manifests/hello.yaml"),
             None => Self::new(Code::Usage, chain(error)),
         }
     }

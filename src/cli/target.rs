@@ -68,7 +68,9 @@ impl Target {
             return Ok(Project::of_user(named));
         }
         let loaded = load_manifest(self.file.as_deref(), embedded, false);
-        if loaded.is_ok() || self.file.is_some() {
+        // Only where there is no manifest at all, the one running project is meant.
+        let absent = loaded.as_ref().is_err_and(|failure| failure.code == Code::NoManifest);
+        if !absent || self.file.is_some() {
             return loaded.map(|(loaded, _)| Project::of_user(loaded.manifest.name));
         }
         let mut running = Project::running_of_user();

@@ -16,39 +16,38 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::GaveUp { replica, crashes, last, .. } => {
             format!("{replica} gave up after {crashes} crashes, the last: {last}")
         }
-        EventKind::Exception { replica, exception, .. } => exception_lines(&replica.to_string(), exception),
+        EventKind::Exception { replica, exception, .. } => {
+            return palette.bad(&exception_lines(&replica.to_string(), exception));
+        }
         EventKind::Child { service, created } => child(service, *created),
         EventKind::Closing { cause } => format!("closing in order: {}", said_cause(cause)),
         EventKind::Finished { finish } => finished(finish),
     };
-    let line = line.split('\n').map(neutralise).collect::<Vec<_>>().join("\n");
-    let bad = matches!(
-        event.kind,
-        EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. }
-    );
-    if bad { palette.bad(&line) } else { line }
+    let line = neutralise(&line);
+    let bad = matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. });
+    if bad { palette.bad(&line) } else { line.into_owned() }
 }
 
-/// Whether somebody who watches a project's output wants to read it there: what went wrong, and what that did to
-/// others. That all goes well shows in the services' own lines.
+/// Whether somebody who watches a project's output wants to read it there: what came up, what went wrong, and what
+/// that did to others.
 #[must_use]
 pub fn is_news(event: &Event) -> bool {
     match &event.kind {
         EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. } => true,
-        EventKind::Service { why, .. } => {
-            let told = |why: &Why| {
-                matches!(
-                    why,
-                    Why::ClosedBy { .. }
-                        | Why::BlockedBy { .. }
-                        | Why::BackingOff { .. }
-                        | Why::Forced { .. }
-                )
-            };
-            why.as_ref().is_some_and(told)
-        }
+        EventKind::Service { state, why, .. } => is_told(*state, why.as_ref()),
         EventKind::Closing { cause } => !matches!(cause, FinishCause::Asked | FinishCause::Killed),
         EventKind::Replica { .. } | EventKind::Child { .. } | EventKind::Finished { .. } => false,
+    }
+}
+
+fn is_told(state: State, why: Option<&Why>) -> bool {
+    match (state, why) {
+        (State::Running, None) | (State::Closed, Some(Why::Completed)) => true,
+        (_, Some(why)) => matches!(
+            why,
+            Why::ClosedBy { .. } | Why::BlockedBy { .. } | Why::BackingOff { .. } | Why::Forced { .. }
+        ),
+        _ => false,
     }
 }
 
@@ -59,9 +58,16 @@ fn changed(who: &str, state: State, why: Option<&Why>) -> String {
     }
 }
 
+/// Only the frames have lines of their own: nothing that a service throws can look like another event.
 fn exception_lines(who: &str, exception: &Exception) -> String {
-    let stack = exception.stack.lines().map(|frame| format!("\n    {}", frame.trim())).collect::<String>();
-    format!("{who} threw {exception}{stack}")
+    let frames = exception.stack.lines().map(|frame| {
+        format!(
+            "
+    {}",
+            neutralise(frame.trim())
+        )
+    });
+    format!("{who} threw {}{}", neutralise(&exception.to_string()), frames.collect::<String>())
 }
 
 fn child(service: &ServiceName, created: bool) -> String {
@@ -110,12 +116,12 @@ mod tests {
         );
         let exception = Exception {
             name: "TypeError".into(),
-            message: "x\x1b".into(),
+            message: "x\x1b\nweb running".into(),
             stack: "at a.js:1\nat b.js:2".into(),
         };
         assert_eq!(
             line(EventKind::Exception { replica, generation, exception }),
-            "db-1 threw TypeError: x^[\n    at a.js:1\n    at b.js:2"
+            "db-1 threw TypeError: x^[^Jweb running\n    at a.js:1\n    at b.js:2"
         );
         let finish = Finish { exit_code: 1, cause: FinishCause::Essential { service } };
         assert_eq!(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Kind;
-use orchestrator_core::report::{Event, EventKind, FinishCause, Snapshot, State, Why};
+use orchestrator_core::report::{EventKind, FinishCause, Snapshot, State, Why};
 use orchestrator_core::supervisor::Request;
 use orchestrator_manager::{
     EventItem, Launch, LaunchError, LogItem, LogQuery, ManagerHandle, Project, ProjectError, ServicesManager,
@@ -53,6 +53,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Err(ProjectError::Running { .. }) => return Err(already_running(&project).await),
         lock => lock.map_err(|error| Failure::internal(&error))?,
     };
+    // From here on an interrupt closes in order what has been started.
+    let interrupts = Interrupts::new()?;
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
     let prefixes = prefixes(&loaded.manifest);
     let launch = Launch {
@@ -66,7 +68,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let api = control_api::serve(handle.clone(), &project.control_socket())?;
     let wanted = if args.services.is_empty() { names } else { args.services };
     let screen = Screen::new(context, prefixes);
-    let outcome = watch(handle, wanted, screen).await;
+    let outcome = watch(handle, wanted, interrupts, screen).await;
     drop(api);
     outcome
 }
@@ -96,8 +98,12 @@ fn prefixes(manifest: &orchestrator_core::manifest::Manifest) -> Vec<String> {
 }
 
 /// Starts what is wanted and shows what happens, until the project has ended and all of it has been shown.
-async fn watch(mut handle: ManagerHandle, wanted: Vec<ServiceName>, mut screen: Screen) -> Outcome {
-    let mut interrupts = Interrupts::new()?;
+async fn watch(
+    mut handle: ManagerHandle,
+    wanted: Vec<ServiceName>,
+    mut interrupts: Interrupts,
+    mut screen: Screen,
+) -> Outcome {
     let mut logs =
         handle.logs(LogQuery { after: handle.newest_log(), follow: true, ..LogQuery::default() })?;
     let mut events = handle.events(0);
@@ -199,9 +205,6 @@ impl Screen {
         match item {
             EventItem::Missed(missed) => self.note(&format!("({missed} events came too fast to be shown)")),
             EventItem::Event(event) if is_news(event) => self.note(&event_line(event, palette)),
-            EventItem::Event(event) if !self.up && is_progress(event) => {
-                self.note(&palette.dim(&event_line(event, palette)));
-            }
             EventItem::Event(event) if matches!(event.kind, EventKind::Finished { .. }) => {
                 self.note(&event_line(event, palette));
             }
@@ -245,15 +248,5 @@ fn is_up(service: &orchestrator_core::report::ServiceView) -> bool {
     match service.kind {
         Kind::Service => service.state == State::Running && service.why.is_none(),
         Kind::Job => service.why == Some(Why::Completed) && service.state == State::Closed,
-    }
-}
-
-fn is_progress(event: &Event) -> bool {
-    match &event.kind {
-        EventKind::Service { state: State::Running, .. } => true,
-        EventKind::Service { state: State::Closed, why, .. } => {
-            matches!(why, Some(Why::Completed | Why::WaitingFor { .. }))
-        }
-        _ => false,
     }
 }

@@ -29,7 +29,7 @@ impl Supervisor {
         let spec = &self.nodes[place].spec;
         match (spec.kind, spec.restart.policy) {
             (Kind::Service, RestartPolicy::Always) => {
-                self.take_crash(now, start, CrashReason::Exit { code: 0 })
+                self.take_crash(now, start, CrashReason::Exit { code: 0 });
             }
             _ => self.destroy(start, Why::Completed, Rest::Completed),
         }

@@ -10,6 +10,7 @@ impl Supervisor {
         if self.ending == Ending::No {
             self.actions.push(Action::Report(EventKind::Closing { cause: cause.clone() }));
             self.ending = Ending::Closing { cause, exit_code };
+            self.nodes.iter_mut().for_each(|node| node.wanted = false);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is told of services and replicas: their state and the reason for it.
 
-use super::{Action, Ending, Supervisor};
+use super::{Action, Supervisor};
 use crate::report::{EventKind, Phase, ReplicaView, ServiceView, State, Why};
 use crate::service_node::{Life, Replica, Rest, ServiceNode};
 
@@ -117,7 +117,7 @@ impl Supervisor {
 
     fn why_idle(&self, place: usize, blocks: &[Option<usize>]) -> Why {
         let (node, names) = (&self.nodes[place], self.graph.names());
-        if !node.wanted || self.ending != Ending::No {
+        if !node.wanted {
             return if node.known { Why::Stopped } else { Why::NotStarted };
         }
         if node.restarting {

@@ -4,7 +4,7 @@ use orchestrator_core::ServiceName;
 use orchestrator_core::report::{Event, LogRecord};
 use serde::{Deserialize, Serialize};
 
-/// The body of `POST /v1/start`, `/v1/stop` and `/v1/restart`.
+/// The body of `POST /v1/services/start`, `/v1/services/stop` and `/v1/services/restart`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Services {

@@ -191,6 +191,10 @@ impl World {
         *place = Place::Leaving(destroyed || *place == Place::Leaving(true));
     }
 
+    pub(super) fn is_starting(&self, replica: &ReplicaId) -> bool {
+        self.environments.get(replica).is_some_and(|(_, place)| *place == Place::Starting)
+    }
+
     fn is_running(&self, service: &ServiceName) -> bool {
         self.of(service).any(|place| place == Place::Running)
     }
