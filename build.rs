@@ -23,9 +23,7 @@ fn main() {
     println!("cargo::rerun-if-changed={}", plugins.display());
     let mut files = Vec::new();
     list(&plugins, "", &mut files);
-    let mut code = format!(
-        "orchestrator_manager::Embedded {{\n    runner: include_bytes!({runner:?}),\n    plugins: &[\n"
-    );
+    let mut code = format!("Embedded {{\n    runner: include_bytes!({runner:?}),\n    plugins: &[\n");
     for (name, path) in files {
         let _ = writeln!(code, "        ({name:?}, include_bytes!({path:?})),");
     }

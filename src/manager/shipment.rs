@@ -178,8 +178,9 @@ impl Shipper {
         match &service.code {
             Code::Inline(text) => {
                 let label = service.name.as_str().rsplit('/').next().unwrap_or_default();
-                let ending =
-                    runtime.extensions.first().map(|ending| format!(".{ending}")).unwrap_or_default();
+                // As a folder's entry would end, so that the runtime takes it for what it is.
+                let ending = runtime.entries.first().and_then(|entry| Some(entry.rsplit_once('.')?.1));
+                let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
                 let name = format!("{CODE}/{label}{ending}");
                 entries.push(entry(&name, Path::new(&name), runs_itself, text.clone().into())?);
                 Ok(name)

@@ -164,7 +164,7 @@ impl World {
             Action::Destroy(start) => self.leave(start, true),
             Action::Forget(service) => self.rule_06_a_child_is_forgotten_after_it_has_closed(service),
             Action::Report(EventKind::Crash { replica, .. }) => {
-                *self.crashes.entry(replica.clone()).or_default() += 1
+                *self.crashes.entry(replica.clone()).or_default() += 1;
             }
             Action::Report(_) => {}
             Action::Finish(finish) => {
