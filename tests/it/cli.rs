@@ -1,0 +1,119 @@
+//! The verbs, as somebody at a terminal meets them.
+
+use crate::support::TestProject;
+
+const THREE: &str = "  db: { runtime: js, code: \"export function start() {}\\n\" }
+  api: { runtime: js, depends_on: [db], code: \"export function start() {}\\n\" }
+  web: { runtime: js, depends_on: [api], code: \"export function start() {}\\n\" }
+";
+
+#[test]
+fn a_project_in_the_background() {
+    let project = TestProject::new(THREE);
+    let up = project.run(&["up", "-d"]);
+    assert_eq!((up.code, up.out.matches(" running ").count()), (Some(0), 3), "{up:?}");
+    let second = project.run(&["up"]);
+    let pid = project.snapshot()["pid"].clone();
+    assert_eq!(second.code, Some(5));
+    assert_eq!(
+        second.err,
+        format!(
+            "error: project 'test' is already running (pid {pid})\n  fix: see 'orchestrator ps', or end it with 'orchestrator down'\n"
+        )
+    );
+    let restart = project.run(&["restart", "api"]);
+    assert_eq!((restart.code, restart.err.as_str()), (Some(0), "api: running\n"));
+    assert_eq!(project.service("web")["replicas"][0]["generation"], 2, "what depends on it went with it");
+    assert_eq!(project.service("db")["replicas"][0]["generation"], 1);
+    assert_eq!(project.run(&["stop", "api"]).code, Some(0));
+    assert_eq!(project.service("web")["why"]["why"], "blocked-by");
+    assert_eq!(project.run(&["start", "web"]).code, Some(0));
+    assert_eq!(project.service("web")["state"], "running");
+    let unknown = project.run(&["stop", "wep"]);
+    assert_eq!(
+        (unknown.code, unknown.err.as_str()),
+        (Some(2), "error: no service is named 'wep': did you mean 'web'?\n")
+    );
+    assert_eq!(project.run(&["graph"]).out, "web (running)\n└── api (running)\n    └── db (running)\n");
+    let stats = project.run(&["stats"]).out;
+    assert!(stats.lines().count() == 5 && stats.contains("host: "), "{stats}");
+    let down = project.run(&["down"]);
+    assert_eq!(down.code, Some(0));
+    assert!(down.err.ends_with("project 'test' is down\n"), "{down:?}");
+    project.wait_until_nothing_is_left();
+}
+
+#[test]
+fn what_does_not_run_says_so() {
+    let project = TestProject::new(THREE);
+    let ps = project.run(&["ps"]);
+    assert_eq!(ps.code, Some(3));
+    assert_eq!(ps.err, "error: project 'test' is not running\n  fix: start it with 'orchestrator up'\n");
+    let logs = project.run(&["logs"]);
+    assert_eq!(logs.code, Some(3));
+    assert!(logs.err.starts_with("error: project 'test' has never run here: there is no log\n"), "{logs:?}");
+}
+
+#[test]
+fn a_background_start_that_fails_says_why() {
+    let project = TestProject::new(
+        "  web: { runtime: exec, kind: job, code: \"#!/bin/sh\\nexit 9\\n\" }\n  rest: { runtime: js, code: \"export function start() {}\\n\" }\n",
+    );
+    let up = project.run(&["up", "-d"]);
+    assert_eq!(up.code, Some(1), "{up:?}");
+    assert!(up.err.contains("error: web: failed: exited with code 9\n"), "{up:?}");
+    assert_eq!(project.run(&["down"]).code, Some(0));
+}
+
+#[test]
+fn a_wait_has_a_limit() {
+    let project = TestProject::new(
+        "  web: { runtime: js, code: \"export const start = () => new Promise((done) => setTimeout(done, 1e9))\\n\" }\n",
+    );
+    let up = project.run(&["up", "-d", "--timeout", "300ms"]);
+    assert_eq!(up.code, Some(4), "{up:?}");
+    assert!(up.err.starts_with("error: still waiting for web\n"), "{up:?}");
+    assert_eq!(project.run(&["down"]).code, Some(0));
+}
+
+#[test]
+fn a_missing_program_is_told_before_anything_starts() {
+    let project = TestProject::new(
+        "  web: { runtime: nope, code: ./web.nope }\n  first: { runtime: js, code: \"export function start() {}\\n\" }\n",
+    );
+    project.write("web.nope", "");
+    project.write(
+        "plugins/nope/plugin.yaml",
+        "name: nope\nabout: Nothing\nruntime:\n  command: [no-such-program, \"{code}\"]\n  needs: install it\n",
+    );
+    let up = project.run(&["up"]);
+    assert_eq!(up.code, Some(2), "{up:?}");
+    assert_eq!(
+        up.err,
+        "error: service 'web' needs the program 'no-such-program', which is not on PATH: install it\n"
+    );
+}
+
+#[test]
+fn check_schema_plugins_and_completions() {
+    let project = TestProject::new(THREE);
+    assert_eq!(project.run(&["check"]).out, "manifest.yaml: 3 services, 0 jobs, no problems\n");
+    let schema: serde_json::Value = serde_json::from_str(&project.run(&["schema"]).out).expect("JSON");
+    let committed = include_str!("../../docs/manifest.schema.json");
+    assert_eq!(schema, serde_json::from_str::<serde_json::Value>(committed).expect("JSON"));
+    let plugins = project.run(&["plugin", "list"]).out;
+    for name in ["exec", "js", "node", "python"] {
+        assert!(plugins.lines().any(|line| line.starts_with(&format!("{name} "))), "{plugins}");
+    }
+    assert!(project.run(&["completions", "bash"]).out.contains("_orchestrator"));
+    assert_eq!(project.run(&["plugin", "new", "tiny"]).code, Some(0));
+    let script = "  tiny: { runtime: tiny, code: ./main.tiny }\n";
+    project.write("manifest.yaml", &format!("name: test\nservices:\n{script}"));
+    project.write("main.tiny", "start() { echo tiny is up; }\nclose() { echo tiny is down; }\n");
+    let mut up = project.up();
+    up.wait_for("tiny is up");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("tiny is down"), "{text}");
+}

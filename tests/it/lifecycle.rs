@@ -1,0 +1,138 @@
+//! Services start after what they depend on, close before it, and close when it crashes.
+
+use crate::support::{TestProject, missing};
+
+fn place(states: &[(String, String)], service: &str, state: &str) -> usize {
+    let found = states.iter().position(|(s, t)| s == service && t == state);
+    found.unwrap_or_else(|| panic!("'{service}' was never {state}: {states:?}"))
+}
+
+#[test]
+fn four_languages_start_in_order_and_close_in_reverse() {
+    if missing("node", "four languages") || missing("python3", "four languages") {
+        return;
+    }
+    let project = TestProject::new(
+        "  a: { runtime: exec, code: \"#!/bin/sh\\necho a up; trap 'echo a down; exit 0' TERM; while :; do sleep 0.05; done\\n\" }
+  b: { runtime: python, depends_on: [a], code: \"def start(): print('b up')\\ndef close(): print('b down')\\n\" }
+  c: { runtime: node, depends_on: [b], code: \"export function start() { console.log('c up') }\\nexport function close() { console.log('c down') }\\n\" }
+  d: { runtime: js, depends_on: [c], code: \"export function start() { console.log('d up') }\\nexport function close() { console.log('d down') }\\n\" }
+",
+    );
+    let mut up = project.up();
+    up.wait_for("all 4 services are up");
+    up.interrupt();
+    let (code, _) = up.end();
+    assert_eq!(code, Some(0));
+    let logs = project.run(&["logs", "--json"]).out;
+    let texts: Vec<String> = logs
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(texts, ["a up", "b up", "c up", "d up", "d down", "c down", "b down", "a down"]);
+}
+
+#[test]
+fn independent_services_start_together() {
+    // Each waits in its start for the other one's file: one after the other, neither would ever be up.
+    let project = TestProject::new(
+        "  one: { runtime: exec, ready: { log: met }, args: [one, two], code: ./wait }
+  two: { runtime: exec, ready: { log: met }, args: [two, one], code: ./wait }
+",
+    );
+    let folder = project.path().display().to_string();
+    project.write("wait", &format!("#!/bin/sh\ntouch {folder}/$1; until test -e {folder}/$2; do sleep 0.02; done; echo met; exec sleep 1000\n"));
+    let mut up = project.up();
+    up.wait_for("all 2 services are up");
+}
+
+#[test]
+fn a_crash_closes_the_furthest_first_and_all_comes_back() {
+    let project = TestProject::new("");
+    let flag = project.path().join("crash").display().to_string();
+    let chain = format!(
+        "  b: {{ runtime: exec, code: \"#!/bin/sh\\nuntil rm {flag} 2>/dev/null; do sleep 0.02; done; exit 3\\n\", restart: {{ policy: on-failure, backoff: 10ms..1s, max: 5, within: 60s }} }}
+  a: {{ runtime: js, depends_on: [b], code: \"export function start() {{}}\\n\" }}
+  c: {{ runtime: js, depends_on: [a], code: \"export function start() {{}}\\n\" }}
+  x: {{ runtime: js, depends_on: {{ b: {{ on_crash: ignore }} }}, code: \"export function start() {{}}\\n\" }}
+"
+    );
+    project.write("manifest.yaml", &format!("name: test\nservices:\n{chain}"));
+    let mut up = project.up();
+    up.wait_for("all 4 services are up");
+    let before = project.states().len();
+    project.write("crash", "");
+    up.wait_for("b-1 crashed: exited with code 3");
+    up.wait_for("c running");
+    let states = project.states().split_off(before);
+    assert!(place(&states, "c", "closed") < place(&states, "a", "closing"), "{states:?}");
+    assert!(place(&states, "b", "running") < place(&states, "a", "running"), "{states:?}");
+    assert!(!states.iter().any(|(service, _)| service == "x"), "x ignores the crash: {states:?}");
+}
+
+#[test]
+fn over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why() {
+    let project = TestProject::new(
+        "  db: { runtime: exec, code: \"#!/bin/sh\\nexit 3\\n\", ready: { log: never }, restart: { policy: on-failure, backoff: 10ms..20ms, max: 2, within: 60s } }
+  api: { runtime: js, depends_on: [db], code: \"export function start() {}\\n\" }
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("db-1 gave up after 3 crashes, the last: exited with code 3"), "{text}");
+    assert!(text.contains("api closed: blocked by db"), "{text}");
+    assert!(text.contains("ended with exit code 1: nothing is left to run"), "{text}");
+}
+
+#[test]
+fn jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all() {
+    let project = TestProject::new(
+        "  migrate: { runtime: exec, kind: job, code: \"#!/bin/sh\\necho migrated\\n\" }
+  api: { runtime: js, depends_on: [migrate], code: \"export function start() { console.log('serving') }\\n\" }
+  main: { runtime: exec, kind: job, essential: true, depends_on: [api], code: \"#!/bin/sh\\nexit 7\\n\" }
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(7), "{text}");
+    assert!(text.contains("migrate closed: completed"), "{text}");
+    assert!(text.contains("closing in order: the essential service main has ended"), "{text}");
+    let logs = project.run(&["logs"]).out;
+    assert!(logs.find("migrated") < logs.find("serving"), "{logs}");
+}
+
+#[test]
+fn a_start_that_takes_too_long_says_how_far_it_came() {
+    let project = TestProject::new(
+        "  web: { runtime: exec, code: \"#!/bin/sh\\nexec sleep 1000\\n\", ready: { tcp: 1 }, start_timeout: 500ms, restart: never }
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    let told =
+        "web-1 crashed: not ready after 500 ms, while waiting for its readiness check: connection refused";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn an_unhealthy_service_is_a_crash_with_its_reason() {
+    let project = TestProject::new(
+        "  web: { runtime: js, restart: never, alive: { interval: 20ms, failures: 2 }, code: \"export function health() { throw new Error('out of ink') }\\n\" }
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("web-1 crashed: unhealthy 2 times in a row: "), "{text}");
+    assert!(text.contains("out of ink"), "{text}");
+}
+
+#[test]
+fn an_exception_is_shown_with_the_services_own_files_and_lines() {
+    let project = TestProject::new("  web: { code: ./web.js, restart: never }\n");
+    project.write("web.js", "export function start() {\n  setTimeout(() => { undefined.x; }, 1);\n}\n");
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("web-1 threw TypeError: "), "{text}");
+    assert!(text.contains("web.js:2"), "{text}");
+}

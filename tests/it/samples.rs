@@ -1,0 +1,76 @@
+//! Every manifest that people start from is right, and does what it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{TestProject, missing};
+
+fn manifests() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
+    let files = fs::read_dir(folder).expect("it is there").map(|file| file.expect("it can be read").path());
+    let mut manifests: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    manifests.sort();
+    manifests
+}
+
+#[test]
+fn every_sample_is_right() {
+    let project = TestProject::new("");
+    for manifest in manifests() {
+        let check = project.run(&["check", &manifest.display().to_string()]);
+        assert_eq!(check.code, Some(0), "{}: {check:?}", manifest.display());
+    }
+}
+
+#[test]
+fn every_sample_is_valid_by_an_independent_validator() {
+    let libraries = Command::new("python3").args(["-c", "import jsonschema, yaml"]).output();
+    if !libraries.is_ok_and(|output| output.status.success()) {
+        println!("skipped: the independent schema validator needs python3 with jsonschema and yaml");
+        return;
+    }
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manifest.schema.json");
+    let program = "import json, sys, yaml, jsonschema\nschema = json.load(open(sys.argv[1]))\nfor name in sys.argv[2:]:\n    jsonschema.validate(yaml.safe_load(open(name)), schema)\n";
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(schema)
+        .args(manifests())
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn hello_greets_in_order_and_leaves_in_reverse() {
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/hello.yaml");
+    let project = TestProject::new("");
+    let up = project.run(&["up", "-d", &hello.display().to_string()]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+    assert_eq!(project.run(&["down", "-p", "hello"]).code, Some(0));
+    let logs = project.run(&["logs", "-p", "hello"]).out;
+    let who: Vec<&str> = logs.lines().map(|line| line.split('-').next().unwrap_or_default()).collect();
+    assert_eq!(who, ["sun", "tree", "bird", "bird", "tree", "sun"], "{logs}");
+}
+
+#[test]
+fn a_fifth_language_is_one_folder() {
+    if missing("perl", "a fifth language") {
+        return;
+    }
+    let project = TestProject::new("  greeter: { code: ./greeter.pl }\n");
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugins/perl");
+    for file in ["plugin.yaml", "host.pl"] {
+        let text = fs::read_to_string(plugin.join(file)).expect("the example is there");
+        project.write(&format!("plugins/perl/{file}"), &text);
+    }
+    project.write(
+        "greeter.pl",
+        "sub start { print \"perl is up\\n\"; }\nsub close { print \"perl is down\\n\"; }\n1;\n",
+    );
+    let mut up = project.up();
+    up.wait_for("perl is up");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
