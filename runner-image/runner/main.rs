@@ -27,12 +27,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use remote_service::RemoteError;
+
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let role = arguments.next().unwrap_or_default();
     match (role.to_str(), arguments.next()) {
         (Some("keeper"), Some(folder)) => exit_code(keeper::run(Path::new(&folder))),
-        (Some("remote"), None) => exit_code(remote_service::run()),
+        (Some("remote"), None) => match remote_service::run() {
+            // Who would read about it has gone.
+            Err(RemoteError::Port(_)) => ExitCode::FAILURE,
+            ended => exit_code(ended),
+        },
         (Some("js-host"), Some(_)) => js::host(),
         _ => {
             exit_code::<io::Error>(Err(io::Error::other("this program is started by the orchestrator only")))
