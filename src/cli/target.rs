@@ -46,8 +46,9 @@ pub(crate) fn load_plugins(
 ) -> Result<Plugins, Failure> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    let beside = file.and_then(Path::parent).unwrap_or(Path::new("."));
-    let beside = std::path::absolute(beside)?.join("plugins");
+    // The parent of a bare file name is empty, and means the current folder.
+    let beside = file.and_then(Path::parent).unwrap_or(Path::new("")).join("plugins");
+    let beside = std::path::absolute(beside)?;
     let folders: Vec<_> =
         data.map(|data| data.join("orchestrator/plugins")).into_iter().chain([beside]).collect();
     Plugins::load(embedded, &folders).map_err(|error| match &error {

@@ -84,7 +84,7 @@ fn a_missing_program_is_told_before_anything_starts() {
     project.write("web.nope", "");
     project.write(
         "plugins/nope/plugin.yaml",
-        "name: nope\nabout: Nothing\nruntime:\n  command: [no-such-program, \"{code}\"]\n  needs: install it\n",
+        "name: nope\nabout: Nothing\nruntime:\n  command: [no-such-program, \"{code}\"]\n  protocol: none\n  needs: install it\n",
     );
     let up = project.run(&["up"]);
     assert_eq!(up.code, Some(2), "{up:?}");

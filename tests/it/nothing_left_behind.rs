@@ -66,7 +66,6 @@ fn after_kill_9_of_a_runner() {
     let project = clinging_project();
     let mut up = project.up();
     up.wait_for("I stay");
-    up.wait_for("all 1 services are up");
     let runner = parent(project.pid_of("clinging"));
     kill(runner, "KILL");
     up.wait_for("crashed: lost its connection");

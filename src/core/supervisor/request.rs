@@ -12,6 +12,10 @@ impl Supervisor {
             Request::Shutdown => self.begin_end(FinishCause::Asked, None),
             Request::Kill => {
                 self.begin_end(FinishCause::Killed, None);
+                if let Ending::Closing { cause, .. } = &mut self.ending {
+                    // Whatever it was closing for, this is how it ends.
+                    *cause = FinishCause::Killed;
+                }
                 self.destroy_all();
             }
             _ if self.ending != Ending::No => return Err(Refusal::ShuttingDown),

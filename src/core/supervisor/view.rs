@@ -133,21 +133,28 @@ impl Supervisor {
         }
     }
 
-    /// Reports every change of a state, or of the reason for it, since it was last reported.
+    /// Reports every change of a state, or of the reason for it, since it was last reported: what has closed first, as
+    /// the rest may have followed from that.
     pub(super) fn report_changes(&mut self) {
         let blocks = self.blocks();
-        for place in 0..self.nodes.len() {
+        let (closed, rest): (Vec<_>, Vec<_>) =
+            (0..self.nodes.len()).partition(|place| self.nodes[*place].is_closed());
+        for place in closed.into_iter().rev().chain(rest) {
             for index in 0..self.nodes[place].replicas.len() {
                 self.report_replica(place, index, &blocks);
             }
-            let now = self.state_of(place, &blocks);
-            let node = &mut self.nodes[place];
-            // What was never wanted has nothing to tell.
-            if node.reported != now && node.known {
-                node.reported.clone_from(&now);
-                let (service, (state, why)) = (node.spec.name.clone(), now);
-                self.actions.push(Action::Report(EventKind::Service { service, state, why }));
-            }
+            self.report_service(place, &blocks);
+        }
+    }
+
+    fn report_service(&mut self, place: usize, blocks: &[Option<usize>]) {
+        let now = self.state_of(place, blocks);
+        let node = &mut self.nodes[place];
+        // What was never wanted has nothing to tell.
+        if node.reported != now && node.known {
+            node.reported.clone_from(&now);
+            let (service, (state, why)) = (node.spec.name.clone(), now);
+            self.actions.push(Action::Report(EventKind::Service { service, state, why }));
         }
     }
 

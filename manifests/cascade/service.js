@@ -1,0 +1,7 @@
+export function start() {
+  console.log("up");
+}
+
+export function close() {
+  console.log("closing");
+}

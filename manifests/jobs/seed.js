@@ -1,0 +1,1 @@
+export const start = () => console.log("a thousand rows are in them");

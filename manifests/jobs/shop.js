@@ -1,0 +1,2 @@
+export const start = () => console.log("open");
+export const close = () => console.log("closed");
