@@ -1,6 +1,8 @@
 //! A program that runs services itself: it launches a ServicesManager on a manifest of its own, watches what
 //! happens, and ends the project in order. Run it with `cargo run --example embed`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;

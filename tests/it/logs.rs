@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::TestProject;
+use crate::support::{TestProject, kill};
 
 fn job(script: &str) -> TestProject {
     let project = TestProject::new("  job: { runtime: exec, kind: job, code: ./job }\n");
@@ -62,4 +62,27 @@ fn a_reader_that_goes_away_is_no_error() {
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn escapes_are_shown_and_not_obeyed() {
+    let project = job("printf 'a\\033]0;title\\007b\\n'\n");
+    assert_eq!(project.up().end().0, Some(0));
+    let logs = project.run(&["logs"]).out;
+    assert!(logs.contains("title") && !logs.contains("\u{1b}]") && !logs.contains('\u{7}'), "{logs:?}");
+    assert_eq!(records(&project)[0]["text"], "a\u{1b}]0;title\u{7}b", "a program is given all of it");
+}
+
+#[test]
+fn what_was_written_outlives_kill_9_of_the_orchestrator() {
+    let project = TestProject::new(
+        "  web: { runtime: exec, code: \"#!/bin/sh\\necho before the end\\nexec sleep 1000\\n\" }\n",
+    );
+    let mut up = project.up();
+    up.wait_for("web-1 | before the end");
+    kill(up.pid(), "KILL");
+    project.wait_until_nothing_is_left();
+    let logs = project.run(&["logs"]);
+    assert_eq!(logs.code, Some(0), "{logs:?}");
+    assert!(logs.out.contains("before the end"), "{logs:?}");
 }

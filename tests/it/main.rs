@@ -1,10 +1,14 @@
 //! End-to-end tests: the real binary, real processes. One module for each promise that a user could state.
 
+#![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
+
 mod cli;
 mod house;
+mod jobs;
 mod lifecycle;
 mod logs;
 mod manifest_errors;
 mod nothing_left_behind;
+mod readiness;
 mod samples;
 mod support;
