@@ -9,5 +9,6 @@ mod lifecycle;
 mod logs;
 mod manifest_errors;
 mod nothing_left_behind;
+mod readiness;
 mod samples;
 mod support;

@@ -2,7 +2,7 @@
 
 use crate::support::{TestProject, missing};
 
-/// A service that becomes ready when a file is there, and then listens, if it is told to.
+/// A service with this check, and one that depends on it.
 fn project(ready: &str, script: &str) -> TestProject {
     let project = TestProject::new(&format!(
         "  web: {{ runtime: exec, ready: {{ {ready}, interval: 20ms }}, code: ./web }}
@@ -16,7 +16,7 @@ fn project(ready: &str, script: &str) -> TestProject {
 /// Nobody is up before the file `go` is there; everybody is after it.
 fn becomes_ready_when_allowed(project: &TestProject) {
     let mut up = project.up();
-    up.wait_for("web-1 | waiting");
+    up.wait_for("| waiting");
     assert_eq!(project.service("web")["state"], "starting");
     assert_ne!(project.service("after")["state"], "running", "it waits for what it depends on");
     project.write("go", "");
