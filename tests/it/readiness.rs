@@ -91,3 +91,12 @@ fn a_failing_liveness_command_is_a_crash() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("web-1 crashed: unhealthy 2 times in a row: "), "{text}");
 }
+
+#[test]
+fn its_own_notification() {
+    let project = project("notify: true", "");
+    let wait = waits_for_go(&project);
+    let started = "echo '{\"type\":\"started\",\"methods\":[],\"health\":false}' >&3";
+    project.write("web", &format!("#!/bin/sh\necho waiting\n{wait}\n{started}\nexec sleep 1000\n"));
+    becomes_ready_when_allowed(&project);
+}
