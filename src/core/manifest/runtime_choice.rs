@@ -161,8 +161,14 @@ impl<'a> Choice<'a> {
     }
 
     fn of_folder(&self, files: &[String]) -> Result<String, Refusal> {
-        let fitting = self.runtimes().filter(|(_, runtime)| runtime.entry(files).is_some());
-        let names: Vec<_> = fitting.map(|(name, _)| name).collect();
+        let fitting =
+            self.runtimes().filter_map(|(name, runtime)| Some((name, runtime, runtime.entry(files)?)));
+        let mut fitting: Vec<_> = fitting.collect();
+        if fitting.len() > 1 && fitting.iter().any(|(_, runtime, entry)| is_own(runtime, entry)) {
+            // Who runs such a file by itself goes before who would run it if asked: main.js is js.
+            fitting.retain(|(_, runtime, entry)| is_own(runtime, entry));
+        }
+        let names: Vec<_> = fitting.into_iter().map(|(name, ..)| name).collect();
         match names.as_slice() {
             [name] => Ok((*name).to_owned()),
             [] => {
@@ -223,4 +229,9 @@ impl<'a> Choice<'a> {
 fn choices(names: &[&str]) -> String {
     let written: Vec<_> = names.iter().map(|name| format!("'runtime: {name}'")).collect();
     written.join(", ")
+}
+
+/// Whether a runtime runs files with this one's ending unless a manifest says otherwise.
+fn is_own(runtime: &RuntimeSpec, entry: &str) -> bool {
+    entry.rsplit_once('.').is_some_and(|(_, ending)| runtime.extensions.iter().any(|own| own == ending))
 }

@@ -52,7 +52,8 @@ fn look(path: &Path) -> OnDisk {
         "/shop/web.js" | "/shop/a.py" | "/shop/text" | "/shop/a.rb" => OnDisk::File { executable: false },
         "/shop/tool" | "/plugins/cache/main.js" => OnDisk::File { executable: true },
         "/shop/py" => OnDisk::Folder(vec!["main.py".into()]),
-        "/shop/two" => OnDisk::Folder(vec!["main.js".into()]),
+        "/shop/two" => OnDisk::Folder(vec!["main.js".into(), "main.py".into()]),
+        "/shop/one" => OnDisk::Folder(vec!["main.js".into()]),
         "/shop/none" => OnDisk::Folder(vec!["README".into()]),
         "/shop/socket" => OnDisk::Refused("is neither a file nor a folder".into()),
         _ => OnDisk::Missing,
@@ -120,6 +121,7 @@ fn the_runtime_is_told_by_the_code() {
         ("code: ./a.py", "python"),
         ("code: /shop/tool", "exec"),
         ("code: py", "python"),
+        ("code: one", "js"),
         ("code: two, runtime: node", "node"),
         ("code: web.js, runtime: node", "node"),
         ("code: \"a\\nb\", runtime: python", "python"),
@@ -165,7 +167,7 @@ fn code_that_nothing_runs_is_refused() {
         (
             "code: two",
             "it cannot be told what runs the code of service 's': several runtimes find a file to run in its folder \
-             | say which one: 'runtime: js', 'runtime: node'"
+             | say which one: 'runtime: js', 'runtime: python'"
                 .to_owned(),
         ),
         (
