@@ -78,7 +78,7 @@ fn after_kill_9_of_a_runner() {
 fn after_kill_9_of_a_service() {
     let project = clinging_project();
     let mut up = project.up();
-    up.wait_for("all 1 services are up");
+    up.wait_for("1 service is up");
     kill(project.pid_of("clinging"), "KILL");
     up.wait_for("crashed: killed by SIGKILL");
     up.wait_for("clinging running");

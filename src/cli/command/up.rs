@@ -222,7 +222,8 @@ impl Screen {
         if there == all && all > 0 {
             self.up = true;
             let took = self.began.elapsed().as_millis();
-            self.note(&self.terminal.palette().good(&format!("all {all} services are up after {took} ms")));
+            let services = if all == 1 { "1 service is".into() } else { format!("all {all} services are") };
+            self.note(&self.terminal.palette().good(&format!("{services} up after {took} ms")));
         } else if self.terminal.live {
             let waiting = snapshot.services.iter().filter(|service| !is_up(service));
             let waiting: Vec<_> = waiting.map(|service| service.name.as_str()).collect();
