@@ -54,7 +54,9 @@ async fn write(
     ending: Ending,
 ) {
     loop {
+        // As in the WebSocket, the receiver's end comes first: an end that is dropped whole has died, not closed.
         let next = tokio::select! {
+            biased;
             _ = &mut gone => return drop(ending.set(PortClosed::Here)),
             next = outgoing.recv() => next,
         };
@@ -63,6 +65,7 @@ async fn write(
             Some(Outgoing::Close { .. }) | None => (Parcel::Closed, true),
         };
         let sent = tokio::select! {
+            biased;
             _ = &mut gone => return drop(ending.set(PortClosed::Here)),
             sent = peer.send(parcel) => sent,
         };
