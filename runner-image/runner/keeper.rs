@@ -180,6 +180,7 @@ fn start(descriptors: Vec<OwnedFd>) -> Result<Pid, String> {
         folder: Some(Path::new("/")),
         descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), ticket.as_fd()],
         die_with_parent: true,
+        confinement: None,
     };
     Ok(launch.spawn().map_err(|error| chain(&error))?.pid)
 }

@@ -8,6 +8,7 @@
 
 mod cgroup;
 mod command;
+mod confine;
 mod host_messages;
 mod init;
 mod js;

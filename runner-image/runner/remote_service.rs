@@ -11,14 +11,17 @@
 //! (`plugin_host.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
 
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{Receiving, ReceivingError};
-use orchestrator_port::launch::{DESCRIPTOR, Ticket};
+use orchestrator_port::launch::{DESCRIPTOR, LONGEST_TICKET, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
-use orchestrator_port::{Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, websocket};
+use orchestrator_port::{
+    Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
+};
 use orchestrator_sandbox::descriptors::inherited;
 use orchestrator_sandbox::tree::Ended;
 use rustix::process::{Signal, kill_process_group};
@@ -28,27 +31,29 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::chain;
+use crate::confine::{ConfineError, confine};
 use crate::init::Init;
 use crate::output::pump;
 use crate::plugin_host::{ListenError, PluginHost};
 use crate::probes::Prober;
 use crate::resources;
-use crate::root_folder::RootFolder;
-use crate::service_process::{ServiceProcess, StartError, Surroundings, places};
+use crate::service_process::{Environs, ServiceProcess, StartError, Surroundings, places};
 use crate::source::Source;
 
 /// How many probes are tried at once. A controller asks for one after the other.
 const PROBES: usize = 8;
 
-/// The longest ticket, in bytes.
-const LONGEST_TICKET: u64 = 16 * 1024;
-
-/// Runs one start, from its ticket to its end.
+/// Runs one start, from its ticket to its end. The place for the service is made before there is a runtime, and so
+/// while there is one thread.
 pub(crate) fn run() -> Result<(), RemoteError> {
     let ticket = read_ticket()?;
     let _ = rustix::thread::set_name(c"runner");
+    // From inside the sandbox there is no way to this socket.
+    let controller = UnixStream::connect(&ticket.socket).map_err(RemoteError::Controller)?;
+    controller.set_nonblocking(true).map_err(RemoteError::Controller)?;
+    let environs = confine(&ticket);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
-    runtime.block_on(serve(ticket))
+    runtime.block_on(serve(controller, &ticket.token()?, environs))
 }
 
 /// Why a start ended before its time.
@@ -62,8 +67,12 @@ pub(crate) enum RemoteError {
     Token(#[from] NotAToken),
     #[error("failed to set up the runner")]
     SetUp(#[source] io::Error),
+    #[error("failed to reach the controller")]
+    Controller(#[source] io::Error),
     #[error("failed to connect to the controller")]
     Connect(#[from] HandshakeError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error("failed to use the start's folder")]
     Root(#[source] io::Error),
     #[error("failed to receive the code")]
@@ -84,37 +93,57 @@ fn read_ticket() -> Result<Ticket, RemoteError> {
     let descriptor = inherited(DESCRIPTOR).map_err(RemoteError::Ticket)?;
     let mut text = Vec::new();
     std::fs::File::from(descriptor)
-        .take(LONGEST_TICKET)
+        .take(LONGEST_TICKET as u64)
         .read_to_end(&mut text)
         .map_err(RemoteError::Ticket)?;
     serde_json::from_slice(&text).map_err(RemoteError::TicketText)
 }
 
 /// Whatever happens in between, nothing is left below this process or in its folder.
-async fn serve(ticket: Ticket) -> Result<(), RemoteError> {
+async fn serve(
+    controller: UnixStream,
+    token: &Token,
+    environs: Result<Environs, ConfineError>,
+) -> Result<(), RemoteError> {
     let init = Init::start().map_err(RemoteError::SetUp)?;
     let mut terminate = unix::signal(SignalKind::terminate()).map_err(RemoteError::SetUp)?;
-    let root = RootFolder::prepare(ticket.root.clone()).map_err(RemoteError::Root)?;
+    let environs = environs.map(Arc::new);
     let served = tokio::select! {
-        served = converse(&ticket, &root, &init) => served,
+        served = converse(controller, token, &environs, &init) => served,
         _ = terminate.recv() => Err(RemoteError::Terminated),
     };
     init.end_descendants().await;
-    root.empty();
+    if let Ok(environs) = &environs {
+        environs.root.empty();
+    }
     served
 }
 
-async fn converse(ticket: &Ticket, root: &RootFolder, init: &Init) -> Result<(), RemoteError> {
-    let (port, incoming) = websocket::connect(&ticket.socket, &ticket.token()?).await?.split();
-    let mut remote = RemoteService { port, incoming, root, init };
-    match remote.serve().await {
+async fn converse(
+    controller: UnixStream,
+    token: &Token,
+    environs: &Result<Arc<Environs>, ConfineError>,
+    init: &Init,
+) -> Result<(), RemoteError> {
+    let controller = tokio::net::UnixStream::from_std(controller).map_err(RemoteError::Controller)?;
+    let (port, mut incoming) = websocket::connect(controller, token).await?.split();
+    let served = match environs {
+        Ok(environs) => RemoteService { port: &port, incoming: &mut incoming, environs, init }.serve().await,
+        // No code is asked for where there is no place for it.
+        Err(error) => {
+            port.send(Frame::control(&FromRemote::Broken { error: chain(error) }, Bytes::new())).await?;
+            port.close().await;
+            return Ok(());
+        }
+    };
+    match served {
         // Nobody is there to be told.
         Err(RemoteError::Port(PortClosed::ByPeer)) => Ok(()),
         Err(RemoteError::Port(how)) => Err(how.into()),
         Err(error) => {
             init.end_descendants().await;
-            remote.say(&FromRemote::Broken { error: chain(&error) }).await?;
-            remote.port.close().await;
+            port.send(Frame::control(&FromRemote::Broken { error: chain(&error) }, Bytes::new())).await?;
+            port.close().await;
             Err(error)
         }
         Ok(()) => Ok(()),
@@ -122,9 +151,9 @@ async fn converse(ticket: &Ticket, root: &RootFolder, init: &Init) -> Result<(),
 }
 
 struct RemoteService<'a> {
-    port: PortSender,
-    incoming: PortReceiver,
-    root: &'a RootFolder,
+    port: &'a PortSender,
+    incoming: &'a mut PortReceiver,
+    environs: &'a Arc<Environs>,
     init: &'a Init,
 }
 
@@ -135,8 +164,8 @@ impl RemoteService<'_> {
             self.port.close().await;
             return Ok(());
         };
-        let surroundings = Surroundings::new(&order, self.root.path())?;
-        let exited = match ServiceProcess::start(&order, &surroundings, self.root.path()) {
+        let surroundings = Surroundings::new(&order, self.environs)?;
+        let exited = match ServiceProcess::start(&order, &surroundings, self.environs.root.path()) {
             Ok(process) => self.run(&order, surroundings, process).await?,
             Err(StartError::Command(error)) => {
                 let thrown =
@@ -163,7 +192,7 @@ impl RemoteService<'_> {
                 ToRemote::Entry { path, executable, more } => {
                     let receiving = receiving.as_mut().ok_or(RemoteError::OutOfTurn("entry before ship"))?;
                     if let Some(entry) = receiving.piece(&path, executable, more, &frame.payload)? {
-                        self.root.write(&entry).map_err(RemoteError::Root)?;
+                        self.environs.root.write(&entry).map_err(RemoteError::Root)?;
                     }
                 }
                 ToRemote::Run(order) => match &receiving {
@@ -208,7 +237,7 @@ impl RemoteService<'_> {
             host,
             init: self.init.clone(),
             surroundings: Arc::new(surroundings),
-            places: Arc::new(places(order, self.root.path())?),
+            places: Arc::new(places(order, self.environs.root.path())?),
         };
         let mut service =
             Service { protocol: order.protocol, process: process.pid, prober, probes: JoinSet::new() };
@@ -234,7 +263,7 @@ impl RemoteService<'_> {
                 ended = &mut *ended => return ended.map_err(|_| RemoteError::SetUp(io::ErrorKind::Other.into())),
                 Some(done) = tasks.join_next() => done.unwrap_or(Ok(()))?,
                 Some(_) = service.probes.join_next() => {}
-                frame = self.incoming.receive() => service.hear(&frame?, self.init, &self.port)?,
+                frame = self.incoming.receive() => service.hear(&frame?, self.init, self.port)?,
             }
         }
     }

@@ -7,10 +7,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orchestrator_port::bundle::{EntryPath, PathError};
 use orchestrator_port::message::control::Order;
 use orchestrator_sandbox::Pid;
+use orchestrator_sandbox::confinement::Confinement;
 use orchestrator_sandbox::descriptors::stream_pair;
 use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -34,12 +36,22 @@ pub(crate) struct ServiceProcess {
     pub(crate) host: OwnedFd,
 }
 
-/// Where a service's processes run.
+/// Where a service's processes run, and what they are held to.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
     folder: PathBuf,
     environment: BTreeMap<OsString, OsString>,
     path: String,
+    environs: Arc<Environs>,
+}
+
+/// What the runner has prepared for every process of its service before any code came.
+#[derive(Debug)]
+pub(crate) struct Environs {
+    pub(crate) root: RootFolder,
+    /// The runner's own program. In a service's process its path leads elsewhere, or nowhere.
+    pub(crate) runner: OwnedFd,
+    pub(crate) confinement: Option<Confinement>,
 }
 
 /// Why no process was started.
@@ -61,9 +73,10 @@ pub(crate) enum StartError {
 }
 
 impl Surroundings {
-    /// As an order says, below this root folder.
-    pub(crate) fn new(order: &Order, root: &Path) -> Result<Self, StartError> {
-        let temporary = root.join(RootFolder::TEMPORARY).into_os_string();
+    /// As an order says.
+    pub(crate) fn new(order: &Order, environs: &Arc<Environs>) -> Result<Self, StartError> {
+        let root = &environs.root;
+        let temporary = root.temporary().as_os_str().to_owned();
         let mut environment = BTreeMap::from(DEFAULTS.map(|(name, value)| (name.into(), value.into())));
         environment.extend([("HOME".into(), temporary.clone()), ("TMPDIR".into(), temporary)]);
         environment.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
@@ -74,7 +87,7 @@ impl Surroundings {
         ]);
         let path =
             environment.get(OsStr::new("PATH")).and_then(|path| path.to_str()).unwrap_or_default().into();
-        Ok(Self { folder: below(root, &order.folder)?, environment, path })
+        Ok(Self { folder: below(root.path(), &order.folder)?, environment, path, environs: environs.clone() })
     }
 
     /// Starts a process with these descriptors, in a session of its own.
@@ -86,13 +99,19 @@ impl Surroundings {
     ) -> Result<Child, StartError> {
         let name = command.first().ok_or(CommandError::Empty)?;
         let program = find(Path::new(name), &self.folder, &self.path)?;
+        let is_runner = program == places.runner;
         let launch = Launch {
-            program: Program::Path(&program),
+            program: if is_runner {
+                Program::Descriptor(self.environs.runner.as_fd())
+            } else {
+                Program::Path(&program)
+            },
             arguments: command,
             environment: self.environment.clone().into_iter().collect(),
             folder: Some(&self.folder),
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
             die_with_parent: true,
+            confinement: self.environs.confinement.as_ref(),
         };
         launch.spawn().map_err(|error| match error {
             SpawnError::Program(error) => explain(&program, places.show(&program), &error).into(),

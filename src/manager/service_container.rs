@@ -93,7 +93,7 @@ impl ServiceContainer {
         own(&self.folder)?;
         own(&root)?;
         let listener = UnixListener::bind(&socket)?;
-        Ok((listener, Ticket { socket, token: token.to_hex(), root }))
+        Ok((listener, Ticket { socket, token: token.to_hex(), root, confinement: None }))
     }
 }
 

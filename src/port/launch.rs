@@ -1,5 +1,6 @@
 //! What a runner is told at its start, through an inherited descriptor: [`Ticket`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -10,6 +11,9 @@ use crate::token::{NotAToken, Token};
 /// The descriptor through which a runner reads its ticket, and a keeper speaks.
 pub const DESCRIPTOR: i32 = 3;
 
+/// The longest ticket, in bytes: less than a pipe holds, so that nobody waits for its reader.
+pub const LONGEST_TICKET: usize = 60 * 1024;
+
 /// Where a runner connects, as whom, and where it works. Written as JSON; the descriptor's end is the ticket's end.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
@@ -19,6 +23,51 @@ pub struct Ticket {
     pub token: String,
     /// The start's own folder, which is there, is empty, and is nobody else's.
     pub root: PathBuf,
+    /// What the service is held to; none where it may do all that its user may.
+    pub confinement: Option<Confinement>,
+}
+
+/// What a service is held to. What is not in here it does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// How tight it is.
+    pub sandbox: Sandbox,
+    /// The host's name, as the service sees it. In a sandbox with namespaces only.
+    pub hostname: String,
+    /// Files and folders of the host, absolute and without symbolic links on the way, to be read.
+    pub read: Vec<PathBuf>,
+    /// Those to be read and written.
+    pub write: Vec<PathBuf>,
+    /// Those that the service's runtime needs, to be read and executed, where they are there.
+    pub runtime: Vec<PathBuf>,
+    /// Device nodes.
+    pub devices: Vec<PathBuf>,
+    /// The bytes of its own temporary folder, which is in memory.
+    pub scratch_bytes: u64,
+    /// The most files and folders there.
+    pub scratch_entries: u64,
+    /// Whether it may start processes.
+    pub subprocess: bool,
+    /// Whether there is anything that it may connect to or listen on.
+    pub network: bool,
+    /// Names of hosts beyond `localhost`, with the loopback addresses that stand for them.
+    pub hosts: BTreeMap<String, String>,
+    /// The most open descriptors of a process.
+    pub descriptors: Option<u64>,
+    /// The most processes and threads, of all of it.
+    pub processes: Option<u64>,
+    /// The most seconds of processor time of a process.
+    pub cpu_seconds: Option<u64>,
+}
+
+/// How tight a sandbox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// Namespaces, and a root folder of its own; inside of that what `Landlock` is.
+    Strict,
+    /// The host's own files and processes, as far as Landlock and system call filters let through.
+    Landlock,
 }
 
 impl Ticket {
@@ -36,6 +85,7 @@ impl fmt::Debug for Ticket {
         f.debug_struct("Ticket")
             .field("socket", &self.socket)
             .field("root", &self.root)
+            .field("confinement", &self.confinement)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,6 @@
 //! [`PortReceiver::receive`]: crate::PortReceiver::receive
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,12 +54,12 @@ pub async fn accept(
     Ok(start(socket, Some(PING_EVERY)))
 }
 
-/// Connects to a controller's socket.
+/// Makes the connecting end of a connection, over a stream to the controller's socket.
 ///
 /// # Errors
-/// Where nobody listens there, or this token or version is refused.
-pub async fn connect(socket: &Path, token: &Token) -> Result<ConnectionPort, HandshakeError> {
-    timeout(PATIENCE, upgrade(socket, token)).await.map_err(|_| HandshakeError::Late)?
+/// Where this token or version is refused, or not answered in time.
+pub async fn connect(stream: UnixStream, token: &Token) -> Result<ConnectionPort, HandshakeError> {
+    timeout(PATIENCE, upgrade(stream, token)).await.map_err(|_| HandshakeError::Late)?
 }
 
 /// The receiving half's source.
@@ -120,8 +119,7 @@ impl Patience {
 
 type Socket = WebSocketStream<UnixStream>;
 
-async fn upgrade(socket: &Path, token: &Token) -> Result<ConnectionPort, HandshakeError> {
-    let stream = UnixStream::connect(socket).await.map_err(HandshakeError::Io)?;
+async fn upgrade(stream: UnixStream, token: &Token) -> Result<ConnectionPort, HandshakeError> {
     let mut request = "ws://controller/".into_client_request()?;
     present(request.headers_mut(), token)?;
     let (socket, _) = client_async_with_config(request, stream, Some(limits())).await?;

@@ -1,13 +1,24 @@
-//! Processes: how they are started with nothing that they were not given, found with everything that they started,
-//! and ended with nothing left. Used by the process environment and by the runner. Synchronous throughout.
+//! Processes: how they are started with nothing that they were not given, held to what they were granted, found with
+//! everything that they started, and ended with nothing left. Used by the process environment and by the runner.
+//! Synchronous throughout.
 //!
-//! This is the only crate with unsafe code: the calls between fork and exec ([`spawn::Launch`]), and taking over an
-//! inherited descriptor ([`descriptors::inherited`]).
+//! A service is confined twice. The runner enters namespaces of its own ([`namespaces::enter`]) in which there is
+//! nothing but what was granted ([`mounts::View`]). Each process that it starts there is held, from its first
+//! instruction on, to a [`confinement::Confinement`]: [`landlock`], [`seccomp`], limits, no capabilities.
+//!
+//! This is the only crate with unsafe code: the calls between fork and exec ([`spawn::Launch`]), those that make
+//! namespaces and mounts, and taking over an inherited descriptor ([`descriptors::inherited`]).
 
-#![expect(unsafe_code, reason = "fork, exec and inherited descriptors have no safe interface")]
+#![expect(unsafe_code, reason = "fork, exec, namespaces and inherited descriptors have no safe interface")]
 
+pub mod confinement;
 pub mod descriptors;
+pub mod landlock;
+pub mod mounts;
+pub mod namespaces;
+mod privileges;
 mod remove;
+pub mod seccomp;
 pub mod spawn;
 pub mod tree;
 

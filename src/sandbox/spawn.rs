@@ -16,6 +16,8 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 
+use crate::confinement::Confinement;
+
 /// What to start and how.
 #[derive(Debug)]
 pub struct Launch<'a> {
@@ -31,6 +33,8 @@ pub struct Launch<'a> {
     pub descriptors: Vec<BorrowedFd<'a>>,
     /// Whether it is killed when the calling *thread* ends.
     pub die_with_parent: bool,
+    /// What it is held to; none for all that the caller may do.
+    pub confinement: Option<&'a Confinement>,
 }
 
 /// A program to be run.
@@ -65,6 +69,9 @@ pub enum SpawnError {
         /// Why.
         source: io::Error,
     },
+    /// It could not be confined as it is to be, so it was not started.
+    #[error("failed to confine a new process")]
+    Confinement(#[source] io::Error),
     /// The folder cannot be entered.
     #[error("failed to enter the folder of a new process")]
     Folder(#[source] io::Error),
@@ -117,11 +124,12 @@ enum Step {
     CoreLimit,
     Descriptors,
     Folder,
+    Confinement,
     Program,
 }
 
 /// Everything that the new process needs, made before the fork: after it, nothing is allocated.
-struct Prepared {
+struct Prepared<'a> {
     program: PreparedProgram,
     folder: Option<CString>,
     // The strings that the two lists below point into, never touched again.
@@ -132,6 +140,7 @@ struct Prepared {
     descriptors: Vec<OwnedFd>,
     /// The calling process, where the new one dies with it.
     parent: Option<c_int>,
+    confinement: Option<&'a Confinement>,
 }
 
 enum PreparedProgram {
@@ -139,8 +148,8 @@ enum PreparedProgram {
     Descriptor(OwnedFd),
 }
 
-impl Prepared {
-    fn new(launch: &Launch<'_>) -> Result<Self, SpawnError> {
+impl<'a> Prepared<'a> {
+    fn new(launch: &Launch<'a>) -> Result<Self, SpawnError> {
         let targets = launch.descriptors.len();
         let program = match launch.program {
             Program::Path(path) => PreparedProgram::Path(c_string(path.as_os_str())?),
@@ -163,6 +172,7 @@ impl Prepared {
             _strings: arguments.into_iter().chain(variables).collect(),
             descriptors: descriptors.collect::<Result<_, _>>()?,
             parent: launch.die_with_parent.then(|| getpid().as_raw_nonzero().get()),
+            confinement: launch.confinement,
         })
     }
 
@@ -209,6 +219,11 @@ impl Prepared {
             }
             if !self.assign_descriptors() {
                 return Step::Descriptors;
+            }
+            if let Some(confinement) = self.confinement
+                && !(confinement.apply() && self.parent.is_none_or(|parent| die_with(parent)))
+            {
+                return Step::Confinement;
             }
             self.execute();
             Step::Program
@@ -309,7 +324,7 @@ fn restore_signals(old: &libc::sigset_t) {
 }
 
 /// Waits until the new process has executed its program, or has said why not.
-fn collect_failure(reader: OwnedFd, prepared: &Prepared) -> Result<(), SpawnError> {
+fn collect_failure(reader: OwnedFd, prepared: &Prepared<'_>) -> Result<(), SpawnError> {
     let mut report = Vec::new();
     std::fs::File::from(reader).read_to_end(&mut report).map_err(system("read the report"))?;
     let Some((step, errno)) = report.split_first_chunk::<{ size_of::<c_int>() }>() else { return Ok(()) };
@@ -318,6 +333,7 @@ fn collect_failure(reader: OwnedFd, prepared: &Prepared) -> Result<(), SpawnErro
     Err(match c_int::from_ne_bytes(*step) {
         step if step == Step::Folder as c_int && prepared.folder.is_some() => SpawnError::Folder(source),
         step if step == Step::Program as c_int => SpawnError::Program(source),
+        step if step == Step::Confinement as c_int => SpawnError::Confinement(source),
         step if step == Step::Session as c_int => SpawnError::System { step: "make a session", source },
         step if step == Step::DieWithParent as c_int => {
             SpawnError::System { step: "bind its life to its parent's", source }

@@ -2,7 +2,8 @@
 //!
 //! It speaks docs/host-protocol.md like the host of any other language. One thread does everything, an event at a
 //! time (`host.rs`); a second one sleeps until the first does not come back (`watchdog.rs`). There is no async
-//! runtime: all that a service can wait for is a timer or a message.
+//! runtime: all that a service can wait for is a timer or a message. So the process needs few system calls, and has the
+//! others taken away before any of the service's code runs.
 
 mod engine;
 mod exports;
@@ -28,7 +29,7 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use orchestrator_sandbox::descriptors;
+use orchestrator_sandbox::{descriptors, seccomp};
 
 use self::engine::Engine;
 use self::host::{Exit, Host, Kind};
@@ -47,7 +48,7 @@ const HOST_DESCRIPTOR: i32 = 3;
 
 /// Runs the service whose entry file is the second argument of this process, in the folder that it is started in.
 pub(crate) fn host() -> ExitCode {
-    match prepare().map_err(Into::into).and_then(Start::run) {
+    match start() {
         Ok(exit) => ExitCode::from(exit.0),
         Err(error) => {
             // Nobody else can be told: the process was not started by a runner.
@@ -55,6 +56,13 @@ pub(crate) fn host() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn start() -> Result<Exit, Box<dyn Error>> {
+    let loaded = prepare()?.load()?;
+    // From here on there is nothing to open, to start or to connect to.
+    seccomp::computing_only()?.hold_this_process()?;
+    loaded.run()
 }
 
 /// What one start is made from.
@@ -89,11 +97,11 @@ fn prepare() -> io::Result<Start> {
 }
 
 impl Start {
-    /// Runs the service until it is over.
+    /// Reads everything that will be needed.
     ///
     /// # Errors
-    /// Where there can be no engine to run it in, or no such code.
-    fn run(self) -> Result<Exit, Box<dyn Error>> {
+    /// Where there is no such code, or no thread to watch over it.
+    fn load(self) -> Result<Loaded, Box<dyn Error>> {
         let channel = HostChannel::new(self.socket)?;
         let (stuck, overdue) = (channel.sender(), thrown::overdue(self.turn_limit));
         let watchdog = Watchdog::start(self.turn_limit, move || {
@@ -103,11 +111,30 @@ impl Start {
         let output = Output::new(Arc::clone(&watchdog));
         let (service, replica) = (self.service, self.replica);
         let api = ServiceApi { service, replica, sender: channel.sender(), output: output.clone() };
-        let modules = Modules::new(&self.folder, api)?;
-        let entry = modules.name_of(&self.code)?;
+        let (modules, entry) = Modules::read(&self.folder, &self.code, api)?;
+        Ok(Loaded { channel, watchdog, output, modules, entry, kind: self.kind })
+    }
+}
+
+/// A start that opens no more files.
+struct Loaded {
+    channel: HostChannel,
+    watchdog: Arc<Watchdog>,
+    output: Output,
+    modules: Modules,
+    entry: String,
+    kind: Kind,
+}
+
+impl Loaded {
+    /// Runs the service until it is over.
+    ///
+    /// # Errors
+    /// Where there can be no engine to run it in.
+    fn run(self) -> Result<Exit, Box<dyn Error>> {
         let timers = Timers::default();
-        let engine = Engine::new(modules.clone(), watchdog)?;
-        engine.with(|ctx| timers.install(&ctx).and_then(|()| globals::install(&ctx, &output)))?;
-        Ok(Host::new(engine, channel, timers, self.kind).run(&modules, &entry))
+        let engine = Engine::new(self.modules.clone(), self.watchdog)?;
+        engine.with(|ctx| timers.install(&ctx).and_then(|()| globals::install(&ctx, &self.output)))?;
+        Ok(Host::new(engine, self.channel, timers, self.kind).run(&self.modules, &self.entry))
     }
 }

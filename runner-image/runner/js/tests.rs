@@ -23,7 +23,7 @@ fn run(code: &str, turn_limit: Duration) -> (Exit, Value) {
         kind: Kind::Job,
         turn_limit,
     };
-    let exit = start.run().unwrap();
+    let exit = start.load().and_then(Loaded::run).unwrap();
     // The engine is left as it is at the end, its end of the channel with it: so there is no end of file to wait for.
     runner.set_nonblocking(true).unwrap();
     let mut said = Vec::new();

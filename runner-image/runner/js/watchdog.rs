@@ -6,7 +6,7 @@
 //! (`new Array(2 ** 31 - 1).join("x")`), so a thread ends the process when a turn is still running [`GRACE`] later.
 //! While the service is idle the thread sleeps and is never woken.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,11 +38,16 @@ impl Watchdog {
         let state = Mutex::new(State::default());
         let watchdog = Arc::new(Self { limit, state, turn_began: Condvar::new() });
         let watching = Arc::clone(&watchdog);
+        // When this returns, the thread has made all the system calls of its beginning.
+        let begun = Arc::new(Barrier::new(2));
+        let beginning = Arc::clone(&begun);
         // It calls nothing but `end`: a small stack does.
         thread::Builder::new().name("watchdog".into()).stack_size(64 << 10).spawn(move || {
+            beginning.wait();
             watching.watch();
             end();
         })?;
+        begun.wait();
         Ok(watchdog)
     }
 

@@ -105,6 +105,7 @@ fn start_keeper(
             folder: Some(Path::new("/")),
             descriptors,
             die_with_parent: false,
+            confinement: None,
         };
         launch.spawn().map_err(io::Error::other)
     };

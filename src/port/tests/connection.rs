@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests, too, may fail by panicking")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,8 +50,7 @@ impl Listener {
 async fn websocket_pair() -> (ConnectionPort, ConnectionPort) {
     let listener = Listener::new();
     let token = Token::generate();
-    let (accepted, connected) =
-        tokio::join!(listener.accept(&token), websocket::connect(&listener.socket, &token));
+    let (accepted, connected) = tokio::join!(listener.accept(&token), connect(&listener.socket, &token));
     (accepted.unwrap(), connected.unwrap())
 }
 
@@ -83,6 +82,10 @@ fn close() -> Frame {
 
 fn output(payload: Vec<u8>) -> Frame {
     Frame::control(&FromRemote::Output { stream: Stream::Stdout, lost: 0 }, payload.into())
+}
+
+async fn connect(socket: &Path, token: &Token) -> Result<ConnectionPort, HandshakeError> {
+    websocket::connect(UnixStream::connect(socket).await.unwrap(), token).await
 }
 
 #[tokio::test]
@@ -213,8 +216,7 @@ async fn who_has_another_token_or_version_or_none_is_refused_alike() {
 async fn the_connecting_end_is_told_that_it_was_refused() {
     let listener = Listener::new();
     let (ours, theirs) = (Token::generate(), Token::generate());
-    let (accepted, connected) =
-        tokio::join!(listener.accept(&ours), websocket::connect(&listener.socket, &theirs));
+    let (accepted, connected) = tokio::join!(listener.accept(&ours), connect(&listener.socket, &theirs));
     assert!(matches!(accepted, Err(HandshakeError::Refused)));
     assert!(matches!(connected, Err(HandshakeError::Refused)));
 }

@@ -34,6 +34,7 @@ pub(crate) fn runner(arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerPr
         folder: Some(Path::new("/")),
         descriptors: vec![null.as_fd(), null.as_fd(), null.as_fd(), descriptor],
         die_with_parent: false,
+        confinement: None,
     };
     RunnerProcess(launch.spawn().unwrap())
 }
@@ -94,6 +95,7 @@ impl Booth {
             socket: self.folder.path().join("port"),
             token: token.to_hex(),
             root: self.root.clone(),
+            confinement: None,
         };
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(&serde_json::to_vec(&ticket).unwrap()).unwrap();

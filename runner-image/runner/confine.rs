@@ -1,0 +1,119 @@
+//! From what a ticket says a service is held to, to the runner's own place and to that of the service's processes.
+//!
+//! With namespaces, the runner enters them first and is the first process there; whatever it starts is held further.
+//! Without, only what it starts is held.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use orchestrator_port::launch::{Confinement as Wanted, Sandbox, Ticket};
+use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Counted, Grants, Limit};
+use orchestrator_sandbox::landlock::{Access, Reach};
+use orchestrator_sandbox::mounts::{Place, PlaceKind, View};
+use orchestrator_sandbox::namespaces::{EnterError, SERVICE, Users, enter};
+use orchestrator_sandbox::seccomp::Granted;
+
+use crate::root_folder::RootFolder;
+use crate::service_process::Environs;
+
+/// The most bytes of code: what a bundle may have, and the plugin's own files.
+const CODE_BYTES: u64 = 2 << 30;
+
+/// The devices that every service has.
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// What of the host's files every service without a file tree of its own may read.
+const HOST_FILES: [&str; 6] =
+    ["/etc/hosts", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/ld.so.cache"];
+
+/// Why there is no place for a service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfineError {
+    #[error("failed to make the sandbox")]
+    Enter(#[from] EnterError),
+    #[error("failed to confine the service")]
+    Confinement(#[from] ConfinementError),
+    #[error("failed to open the runner's own program")]
+    Program(#[source] io::Error),
+    #[error("failed to use the start's folder")]
+    Root(#[source] io::Error),
+}
+
+/// Makes the place that the ticket asks for. The calling process must have one thread; with namespaces it is another
+/// process that returns.
+pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
+    // Before its path leads nowhere.
+    let runner = File::open("/proc/self/exe").map_err(ConfineError::Program)?.into();
+    let on_host = || RootFolder::prepare(ticket.root.clone()).map_err(ConfineError::Root);
+    match &ticket.confinement {
+        None => Ok(Environs { root: on_host()?, runner, confinement: None }),
+        Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
+            let root = on_host()?;
+            let grants = grants(wanted, &root, Users::One);
+            Ok(Environs { root, runner, confinement: Some(Confinement::new(&grants)?) })
+        }
+        Some(wanted) => enter_namespaces(wanted, &ticket.root, runner),
+    }
+}
+
+fn enter_namespaces(wanted: &Wanted, base: &Path, runner: OwnedFd) -> Result<Environs, ConfineError> {
+    let users = Users::possible();
+    enter(&view(wanted, users), base, &wanted.hostname)?;
+    let root = RootFolder::in_view();
+    let confinement = Confinement::new(&grants(wanted, &root, users))?;
+    Ok(Environs { root, runner, confinement: Some(confinement) })
+}
+
+/// The files that the service finds.
+fn view(wanted: &Wanted, users: Users) -> View {
+    let place = |kind| move |path: &PathBuf| Place { path: path.clone(), kind };
+    let places = (wanted.runtime.iter().map(place(PlaceKind::Runtime)))
+        .chain(wanted.read.iter().map(place(PlaceKind::Read)))
+        .chain(wanted.write.iter().map(place(PlaceKind::Write)))
+        .chain(wanted.devices.iter().map(place(PlaceKind::Device)));
+    View {
+        places: places.collect(),
+        scratch_bytes: wanted.scratch_bytes,
+        scratch_entries: wanted.scratch_entries,
+        code_bytes: CODE_BYTES,
+        hosts: wanted.hosts.iter().map(|(name, address)| (name.clone(), address.clone())).collect(),
+        two_users: users == Users::Two,
+    }
+}
+
+/// What each of the service's processes is granted.
+fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
+    let among_host = wanted.sandbox == Sandbox::Landlock;
+    let limits = [
+        (Counted::Descriptors, wanted.descriptors),
+        (Counted::Processes, wanted.processes),
+        (Counted::CpuSeconds, wanted.cpu_seconds),
+    ];
+    Grants {
+        reaches: reaches(wanted, root, among_host),
+        calls: Granted { subprocess: wanted.subprocess, network: wanted.network, among_host },
+        limits: limits.into_iter().filter_map(|(what, most)| Some(Limit { what, most: most? })).collect(),
+        identity: (users == Users::Two).then_some(SERVICE),
+    }
+}
+
+fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {
+    let own: &[&str] = if among_host { &HOST_FILES } else { &["/etc", "/proc"] };
+    let memory: &[&str] = if among_host { &[] } else { &["/dev/shm"] };
+    let there = |path: &&PathBuf| path.exists();
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let lists: [(Access, Vec<PathBuf>); 6] = [
+        (Access::Execute, vec![root.path().into()]),
+        (Access::Execute, wanted.runtime.iter().filter(there).cloned().collect()),
+        (Access::Read, [paths(own), wanted.read.clone()].concat()),
+        (Access::Write, [paths(memory), vec![root.temporary().into()], wanted.write.clone()].concat()),
+        (Access::Device, paths(&DEVICES)),
+        (Access::Device, wanted.devices.clone()),
+    ];
+    let reach =
+        |(access, paths): (Access, Vec<PathBuf>)| paths.into_iter().map(move |path| Reach { path, access });
+    // Of the host's own small files some may be missing.
+    lists.into_iter().flat_map(reach).filter(|reach| !among_host || reach.path.exists()).collect()
+}
