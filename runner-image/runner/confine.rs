@@ -102,9 +102,12 @@ fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
 fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {
     let own: &[&str] = if among_host { &HOST_FILES } else { &["/etc", "/proc"] };
     let memory: &[&str] = if among_host { &[] } else { &["/dev/shm"] };
+    // Everything in its own tree is its to know.
+    let listed: &[&str] = if among_host { &[] } else { &["/"] };
     let there = |path: &&PathBuf| path.exists();
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
-    let lists: [(Access, Vec<PathBuf>); 6] = [
+    let lists: [(Access, Vec<PathBuf>); 7] = [
+        (Access::List, paths(listed)),
         (Access::Execute, vec![root.path().into()]),
         (Access::Execute, wanted.runtime.iter().filter(there).cloned().collect()),
         (Access::Read, [paths(own), wanted.read.clone()].concat()),

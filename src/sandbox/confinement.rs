@@ -4,7 +4,7 @@
 //! only system calls are made here. Each of the steps can only take away, and none can be undone:
 //!
 //! ```text
-//!   limits -> user and group -> bounding, ambient and own capabilities -> no new privileges -> Landlock -> filters
+//!   umask 077, limits -> user and group -> bounding, ambient and own capabilities -> no new privileges -> Landlock -> filters
 //! ```
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -100,6 +100,7 @@ impl Confinement {
     pub(crate) unsafe fn apply(&self) -> bool {
         // SAFETY: system calls with numbers, and with pointers into `self`.
         unsafe {
+            libc::umask(0o077);
             self.limits.iter().all(|limit| limit.set())
                 && self.identity.is_none_or(|identity| identity.assume())
                 && privileges::give_up_all()

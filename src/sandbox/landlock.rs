@@ -28,6 +28,8 @@ pub struct Reach {
 /// What may be done with a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// Folders are listed.
+    List,
     /// Files are read, folders are listed.
     Read,
     /// And files are executed.
@@ -106,6 +108,7 @@ impl Access {
     fn rights(self, folder: bool) -> BitFlags<AccessFs> {
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let rights = match self {
+            Self::List => AccessFs::ReadDir.into(),
             Self::Read => read,
             Self::Execute => read | AccessFs::Execute,
             Self::Write => {

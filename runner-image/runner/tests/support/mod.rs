@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{self, Entry, EntryPath};
-use orchestrator_port::launch::Ticket;
+use orchestrator_port::launch::{Confinement, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Probe, Protocol, Stream, ToRemote};
 use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
@@ -33,6 +33,25 @@ pub(crate) fn runner(arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerPr
         environment: Vec::new(),
         folder: Some(Path::new("/")),
         descriptors: vec![null.as_fd(), null.as_fd(), null.as_fd(), descriptor],
+        die_with_parent: false,
+        confinement: None,
+    };
+    RunnerProcess(launch.spawn().unwrap())
+}
+
+/// The same, as another user; for root only.
+pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerProcess {
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let user = user.to_string();
+    let switch = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--", "/proc/self/fd/4"];
+    // Its path may lead through folders of root's.
+    let program = File::open(env!("CARGO_BIN_EXE_runner")).unwrap();
+    let launch = Launch {
+        program: Program::Path(Path::new("/usr/bin/setpriv")),
+        arguments: switch.iter().chain(arguments).map(Into::into).collect(),
+        environment: Vec::new(),
+        folder: Some(Path::new("/")),
+        descriptors: vec![null.as_fd(), null.as_fd(), null.as_fd(), descriptor, program.as_fd()],
         die_with_parent: false,
         confinement: None,
     };
@@ -91,11 +110,15 @@ impl Booth {
     }
 
     pub(crate) fn ticket(&self, token: &Token) -> OwnedFd {
+        self.ticket_to(token, None)
+    }
+
+    pub(crate) fn ticket_to(&self, token: &Token, confinement: Option<Confinement>) -> OwnedFd {
         let ticket = Ticket {
             socket: self.folder.path().join("port"),
             token: token.to_hex(),
             root: self.root.clone(),
-            confinement: None,
+            confinement,
         };
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(&serde_json::to_vec(&ticket).unwrap()).unwrap();
