@@ -109,7 +109,7 @@ def one():
 def chain():
     took = []
     for _ in range(5):
-        crash = "export function start() { setTimeout(() => { throw new Error('now') }, 300) }"
+        crash = "export function start() { setTimeout(() => { throw new Error('now') }, 1500) }"
         services = js("s0", (), crash) + "".join(js(f"s{i}", [f"s{i - 1}"]) for i in range(1, 6))
         project = Project(services.replace("s0: { ", "s0: { restart: { policy: on-failure, backoff: 1h..1h, max: 5, within: 1h }, "))
         project.run("up", "-d")

@@ -72,8 +72,8 @@ impl Project {
     /// are set). Nothing is made yet.
     #[must_use]
     pub fn of_user(name: ServiceName) -> Self {
-        let runtime = runtime_root().join(name.as_str());
-        let state = state_root().join(name.as_str());
+        let (runtime, state) = apart(runtime_root(), state_root());
+        let (runtime, state) = (runtime.join(name.as_str()), state.join(name.as_str()));
         Self { name, runtime, state }
     }
 
@@ -201,6 +201,12 @@ fn state_root() -> PathBuf {
         .join("orchestrator")
 }
 
+/// What is kept must not lie in what is removed, so where both variables name one folder they get one each in it. No
+/// project has a name like this one.
+fn apart(runtime: PathBuf, state: PathBuf) -> (PathBuf, PathBuf) {
+    if runtime == state { (runtime, state.join("_state")) } else { (runtime, state) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -223,6 +229,14 @@ mod tests {
         drop((lock, socket));
         project.lock().await.unwrap();
         assert!(!project.control_socket().exists(), "what the first left is gone");
+    }
+
+    #[test]
+    fn what_is_kept_never_lies_in_what_is_removed() {
+        let (run, state) = (PathBuf::from("/run/o"), PathBuf::from("/var/o"));
+        assert_eq!(apart(run.clone(), state.clone()), (run.clone(), state));
+        assert_eq!(apart(run.clone(), run.clone()), (run.clone(), run.join("_state")));
+        assert!(ServiceName::parse("_state").is_err());
     }
 
     #[tokio::test]

@@ -95,3 +95,12 @@ fn after_kill_9_half_way_through_starting() {
     kill(up.pid(), "KILL");
     project.wait_until_nothing_is_left();
 }
+
+#[test]
+fn after_its_log_was_removed_while_it_ran() {
+    let project = clinging_project();
+    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
+    std::fs::remove_dir_all(project.path().join("state/orchestrator/test/log")).unwrap();
+    assert_eq!(project.run(&["down"]).code, Some(0));
+    works_again(&project);
+}

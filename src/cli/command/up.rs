@@ -119,7 +119,11 @@ async fn watch(
             () = interrupts.next() => screen.interrupt(&mut interrupts, &handle).await,
             item = logs.next(), if !logs_end => match item {
                 Some(Ok(item)) => screen.log(&item),
-                Some(Err(error)) => screen.note(&format!("the log cannot be read: {error}")),
+                // It would be the same at each further try, and the services run on without it.
+                Some(Err(error)) => {
+                    screen.note(&format!("the log cannot be read any more: {error}"));
+                    logs_end = true;
+                }
                 None => logs_end = true,
             },
             item = events.next(), if !events_end => match item {
