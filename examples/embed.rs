@@ -40,6 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         variables: &BTreeMap::new(),
         plugins: plugins.catalog(),
         look: &|_: &Path| OnDisk::Missing,
+        real: &|_: &Path| None,
         check_regex: &|_| Ok(()),
     };
     let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;

@@ -12,8 +12,9 @@ use orchestrator_port::launch::{Confinement as Wanted, Sandbox, Ticket};
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Counted, Grants, Limit};
 use orchestrator_sandbox::landlock::{Access, Reach};
 use orchestrator_sandbox::mounts::{Place, PlaceKind, View};
-use orchestrator_sandbox::namespaces::{EnterError, SERVICE, Users, enter};
+use orchestrator_sandbox::namespaces::{EnterError, enter};
 use orchestrator_sandbox::seccomp::Granted;
+use orchestrator_sandbox::users::{SERVICE, Users};
 
 use crate::root_folder::RootFolder;
 use crate::service_process::Environs;

@@ -2,6 +2,7 @@
 //!
 //! - `runner keeper FOLDER`: the parent of a project's runners, a child of the orchestrator (`keeper.rs`).
 //! - `runner remote`: the RemoteService of one start (`remote_service.rs`).
+//! - `runner probe FOLDER`: tries what this host can enforce (`probe.rs`).
 //! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
 //!
 //! None of them is meant to be started by a person; what they need comes by descriptor.
@@ -15,6 +16,7 @@ mod js;
 mod keeper;
 mod output;
 mod plugin_host;
+mod probe;
 mod probes;
 mod remote_service;
 mod resources;
@@ -41,6 +43,9 @@ fn main() -> ExitCode {
             ended => exit_code(ended),
         },
         (Some("js-host"), Some(_)) => js::host(),
+        (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
+        // What a probe starts.
+        (Some("nothing"), None) => ExitCode::SUCCESS,
         _ => {
             exit_code::<io::Error>(Err(io::Error::other("this program is started by the orchestrator only")))
         }

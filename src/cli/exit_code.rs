@@ -12,6 +12,8 @@ pub(crate) enum Code {
     TimedOut,
     AlreadyRunning,
     Internal,
+    /// This host cannot hold a service to what the manifest grants; nothing was started.
+    Unenforceable,
     Killed,
     /// An essential service's own.
     Of(u8),
@@ -27,6 +29,7 @@ impl Code {
             Self::TimedOut => 4,
             Self::AlreadyRunning => 5,
             Self::Internal => 70,
+            Self::Unenforceable => 78,
             Self::Killed => 130,
             Self::Of(code) => code,
         }
@@ -48,6 +51,7 @@ mod tests {
             (Code::TimedOut, "timed-out"),
             (Code::AlreadyRunning, "already-running"),
             (Code::Internal, "internal"),
+            (Code::Unenforceable, "unenforceable"),
             (Code::Killed, "killed"),
         ];
         for (code, name) in rows {

@@ -80,6 +80,7 @@ pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) 
         variables: &variables,
         plugins,
         look: &look,
+        real: &|path| path.canonicalize().ok(),
         check_regex: &check_regex,
     };
     let read = decode(&bytes).and_then(|text| manifest::read(text, &surroundings));

@@ -9,6 +9,7 @@
 
 pub mod manifest;
 pub mod name;
+pub mod permissions;
 pub mod probing;
 pub mod report;
 pub mod service_graph;

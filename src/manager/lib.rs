@@ -10,6 +10,7 @@
 //!        +---- LogStore (a writer thread, bounded) <------ lines ----------+
 //! ```
 
+mod confinement;
 mod environment;
 mod event_stream;
 mod facts;
@@ -19,6 +20,7 @@ mod lines;
 mod log_store;
 mod perform;
 mod plugins;
+mod preflight;
 mod project;
 mod service_container;
 mod service_controller;
@@ -29,6 +31,7 @@ pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
 pub use log_store::{LogItem, LogQuery, LogReader};
 pub use plugins::{Embedded, PluginError, Plugins};
+pub use preflight::probe;
 pub use project::{Project, ProjectError, ProjectLock};
 pub use services_manager::{Launch, LaunchError, ServicesManager};
 pub use shipment::ShipperError;

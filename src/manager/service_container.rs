@@ -72,8 +72,14 @@ impl ServiceContainer {
             _ = self.commands.recv() => return Ok(Outcome::Closed),
             port = connect(&mut *self.environment, &self.inbox, listener, ticket, &token) => port?,
         };
-        let controller =
-            ServiceController::new(port, &self.service, &self.inbox, &self.logs, &mut self.commands);
+        let controller = ServiceController::new(
+            port,
+            &*self.environment,
+            &self.service,
+            &self.inbox,
+            &self.logs,
+            &mut self.commands,
+        );
         Ok(controller.run(shipment).await)
     }
 
@@ -93,7 +99,15 @@ impl ServiceContainer {
         own(&self.folder)?;
         own(&root)?;
         let listener = UnixListener::bind(&socket)?;
-        Ok((listener, Ticket { socket, token: token.to_hex(), root, confinement: None }))
+        Ok((
+            listener,
+            Ticket {
+                socket,
+                token: token.to_hex(),
+                root,
+                confinement: self.shipper.confinement(&self.service),
+            },
+        ))
     }
 }
 

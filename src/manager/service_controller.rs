@@ -19,6 +19,7 @@ use regex::Regex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::environment::Environment;
 use crate::event_stream::now_millis;
 use crate::inbox::{Happening, Inbox};
 use crate::lines::{Line, Lines};
@@ -60,6 +61,7 @@ pub(crate) struct Shipment {
 pub(crate) struct ServiceController<'a> {
     sender: PortSender,
     receiver: PortReceiver,
+    environment: &'a dyn Environment,
     inbox: &'a Inbox,
     output: Output<'a>,
     commands: &'a mut mpsc::Receiver<Command>,
@@ -92,9 +94,10 @@ enum Turn {
 }
 
 impl<'a> ServiceController<'a> {
-    /// A controller over a port whose other end has been authenticated.
+    /// A controller over a port whose other end, in this environment, has been authenticated.
     pub(crate) fn new(
         port: ConnectionPort,
+        environment: &'a dyn Environment,
         service: &Service,
         inbox: &'a Inbox,
         logs: &'a LogStore,
@@ -104,6 +107,7 @@ impl<'a> ServiceController<'a> {
         Self {
             sender,
             receiver,
+            environment,
             inbox,
             output: Output::new(inbox, logs, service),
             commands,
@@ -248,6 +252,7 @@ impl<'a> ServiceController<'a> {
         let now = self.began.elapsed();
         let verdict = match message {
             FromRemote::Running { pid } => {
+                let pid = self.environment.pid_on_host(pid);
                 self.inbox.tell(Happening::Running { pid }).await;
                 self.probing.process_runs()
             }

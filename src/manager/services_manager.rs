@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
+use orchestrator_core::permissions::Unenforceable;
 use orchestrator_core::report::{EventKind, Finish, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{Generation, ReplicaId, ServiceName};
@@ -24,7 +25,7 @@ use crate::inbox::{Happening, Input, queue};
 use crate::log_store::LogStore;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
-use crate::{Embedded, Plugins, Project, ProjectLock};
+use crate::{Embedded, Plugins, Project, ProjectLock, preflight};
 
 /// How many requests may wait to be heard.
 const ASKS: usize = 64;
@@ -98,6 +99,15 @@ pub enum LaunchError {
     /// A service cannot be run on this host.
     #[error(transparent)]
     Services(#[from] ShipperError),
+    /// This host cannot hold services to what they are granted.
+    #[error("this host cannot enforce what the manifest grants")]
+    Unenforceable(
+        /// What, and what to do about it.
+        Vec<Unenforceable>,
+    ),
+    /// The host could not be tried.
+    #[error("cannot try what this host can enforce")]
+    Probe(#[source] std::io::Error),
     /// The manifest's services do not form a graph.
     #[error("cannot order the services")]
     Graph(#[from] orchestrator_core::service_graph::GraphError),
@@ -138,6 +148,11 @@ impl ServicesManager {
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
         let Launch { manifest, plugins, embedded, project, lock } = launch;
         let shipper = Shipper::new(plugins, manifest.services.values())?;
+        let refused = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
+        let refused = refused.map_err(LaunchError::Probe)?;
+        if !refused.is_empty() {
+            return Err(LaunchError::Unenforceable(refused));
+        }
         let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
         let folder = project.log_folder();
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;

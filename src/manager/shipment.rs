@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{self, Code, Kind, RuntimeSpec, Service};
+use orchestrator_core::permissions::Sandbox;
 use orchestrator_port::bundle::{self, BundleError, Entry, EntryPath, PathError};
+use orchestrator_port::launch::Confinement;
 use orchestrator_port::message::control::{Order, Protocol};
 
 use crate::Plugins;
+use crate::confinement::{confinement, visible_path};
 use crate::service_controller::Shipment;
 
 /// Where the code is, in the start's root folder.
@@ -155,12 +158,21 @@ impl Shipper {
         Ok(Shipment { entries, order })
     }
 
+    /// What the service is held to; none where it is not.
+    pub(crate) fn confinement(&self, service: &Service) -> Option<Confinement> {
+        let (runtime, _) = self.plugins.runtime(&service.runtime)?;
+        confinement(service, runtime)
+    }
+
     fn env_of(&self, service: &Service, runtime: &RuntimeSpec) -> BTreeMap<String, String> {
         let kind = match service.kind {
             Kind::Service => "service",
             Kind::Job => "job",
         };
         let mut env = self.env.clone();
+        if service.sandbox != Sandbox::None {
+            env.insert("PATH".into(), visible_path(runtime));
+        }
         env.insert("ORCHESTRATOR_KIND".into(), kind.into());
         env.extend(runtime.env.clone());
         env.extend(service.env.clone());

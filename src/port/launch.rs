@@ -60,6 +60,17 @@ pub struct Confinement {
     pub cpu_seconds: Option<u64>,
 }
 
+/// What a host can enforce, as a runner has tried it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Why no namespaces can be made; none where they can.
+    pub namespaces: Option<String>,
+    /// The version of Landlock; 0 without.
+    pub landlock: u32,
+    /// Whether a process could be started under system call filters and a Landlock domain.
+    pub confined: bool,
+}
+
 /// How tight a sandbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -21,6 +21,7 @@ mod remove;
 pub mod seccomp;
 pub mod spawn;
 pub mod tree;
+pub mod users;
 
 pub use descriptors::inherited;
 pub use remove::{empty_folder, remove_tree};

@@ -13,12 +13,19 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::confinement::Identity;
+use crate::users::mapping_namespace;
 
 /// What a service finds.
 #[derive(Clone, Debug)]
@@ -76,23 +83,37 @@ pub const SCRATCH: &str = "/tmp";
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// A view whose places have been found on the host and are held by descriptors.
+#[derive(Debug)]
+pub(crate) struct Gathered<'a> {
+    view: &'a View,
+    places: Vec<(&'a Place, Found)>,
+}
+
+/// What was found at a place.
+#[derive(Debug)]
+enum Found {
+    /// Mounted once more, attached nowhere yet.
+    Mount { mount: OwnedFd, is_folder: bool },
+    /// A symbolic link.
+    Link(PathBuf),
+    /// Nothing, and that is no matter.
+    Nothing,
+}
+
 impl View {
-    /// Makes this view the root of the calling process, which has a mount namespace of its own and every right in it.
-    /// `base` is any folder, on which it is put together.
+    /// Finds the places, as the calling process may. With `identity`, which takes the host's root, what was granted
+    /// appears to be owned by that user of the host wherever it is owned by who owns the granted folder.
     ///
     /// # Errors
-    /// What failed. The process is not to go on then.
-    pub(crate) fn become_root(&self, base: &Path) -> Result<(), ViewError> {
-        // What is mounted here is not to be seen outside, nor the other way round.
-        mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, "")?;
-        memory(base, "mode=0755,size=1m,nr_inodes=4096", 0)?;
-        self.fill(base)?;
+    /// What was not found.
+    pub(crate) fn gather(&self, identity: Option<Identity>) -> Result<Gathered<'_>, ViewError> {
+        let mut owners = Owners::new(identity);
+        let mut places = Vec::new();
         for place in self.in_order() {
-            place.bind(base)?;
+            places.push((place, place.find(&mut owners)?));
         }
-        pivot(base)?;
-        let root = open_folder(Path::new("/"))?;
-        change(&root, Path::new("/"), READ_ONLY, false)
+        Ok(Gathered { view: self, places })
     }
 
     /// The outer before the inner.
@@ -101,7 +122,43 @@ impl View {
         places.sort_by_key(|place| place.path.components().count());
         places
     }
+}
 
+impl Gathered<'_> {
+    /// Makes this view the root of the calling process, which has a mount namespace of its own and every right in it.
+    /// It is put together on `base`, which is any folder there.
+    ///
+    /// # Errors
+    /// What failed. The process is not to go on then.
+    pub(crate) fn become_root(self, base: &OwnedFd) -> Result<(), ViewError> {
+        // What is mounted here is not to be seen outside, nor the other way round.
+        mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, "")?;
+        let here = Path::new(".");
+        let root = new_memory().map_err(|error| failed("mount", Path::new("/"))(error.into()))?;
+        let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&root, "", base, "", onto)
+            .map_err(|error| failed("mount", Path::new("/"))(error.into()))?;
+        rustix::process::fchdir(&root).map_err(|error| failed("enter", Path::new("/"))(error.into()))?;
+        self.view.fill(here)?;
+        for (place, found) in self.places {
+            place.attach(here, found)?;
+        }
+        pivot()?;
+        change(&root, Path::new("/"), READ_ONLY, false)
+    }
+}
+
+/// A file system in memory, attached nowhere yet.
+fn new_memory() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in [("mode", "0755"), ("size", "1m"), ("nr_inodes", "4096")] {
+        fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
+impl View {
     fn fill(&self, base: &Path) -> Result<(), ViewError> {
         for folder in ["dev/shm", "etc", "proc", "tmp", "service"] {
             make_folder(&base.join(folder))?;
@@ -149,7 +206,8 @@ impl View {
 fn fill_dev(dev: &Path) -> Result<(), ViewError> {
     for name in DEVICES {
         let device = Place { path: Path::new("/dev").join(name), kind: PlaceKind::Device };
-        match device.bind(dev.parent().unwrap_or(dev)) {
+        let found = device.find(&mut Owners::new(None));
+        match found.and_then(|found| device.attach(dev.parent().unwrap_or(dev), found)) {
             Ok(()) => {}
             // A service has no terminal, so this one may be missing.
             Err(_) if name == "tty" => {}
@@ -165,24 +223,41 @@ fn fill_dev(dev: &Path) -> Result<(), ViewError> {
 }
 
 impl Place {
-    fn bind(&self, base: &Path) -> Result<(), ViewError> {
+    fn find(&self, owners: &mut Owners) -> Result<Found, ViewError> {
         let path = &self.path;
-        let target = base.join(path.strip_prefix("/").unwrap_or(path));
         if self.kind == PlaceKind::Runtime {
             match fs::symlink_metadata(path) {
-                Err(_) => return Ok(()),
-                Ok(file) if file.is_symlink() => return link_anew(path, &target),
+                Err(_) => return Ok(Found::Nothing),
+                Ok(file) if file.is_symlink() => {
+                    return Ok(Found::Link(fs::read_link(path).map_err(failed("read the link", path))?));
+                }
                 Ok(_) => {}
             }
         }
         let source = open_as_granted(path)?;
-        let is_folder = rustix::fs::fstat(&source)
-            .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-            .map_err(|error| failed("look at", path)(error.into()))?;
-        let mounted = detached_copy(&source, path)?;
-        change(&mounted, path, self.attributes(), true)?;
-        make_target(&target, is_folder)?;
-        attach(&mounted, &target)
+        let stat = rustix::fs::fstat(&source).map_err(|error| failed("look at", path)(error.into()))?;
+        let is_folder = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        let mount = detached_copy(&source, path)?;
+        if matches!(self.kind, PlaceKind::Read | PlaceKind::Write) {
+            owners
+                .give(&mount, Identity { uid: stat.st_uid, gid: stat.st_gid })
+                .map_err(failed("map", path))?;
+        }
+        change(&mount, path, self.attributes(), true)?;
+        Ok(Found::Mount { mount, is_folder })
+    }
+
+    fn attach(&self, base: &Path, found: Found) -> Result<(), ViewError> {
+        let target = base.join(self.path.strip_prefix("/").unwrap_or(&self.path));
+        match found {
+            Found::Nothing => Ok(()),
+            Found::Link(to) => link_anew(&to, &target),
+            Found::Mount { mount, is_folder } => {
+                make_target(&target, is_folder)?;
+                move_mount(&mount, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                    .map_err(|error| failed("bind to", &target)(error.into()))
+            }
+        }
     }
 
     fn attributes(&self) -> u64 {
@@ -205,41 +280,42 @@ fn open_as_granted(path: &Path) -> Result<OwnedFd, ViewError> {
         .map_err(|error| failed("open without following a symbolic link", path)(error.into()))
 }
 
-fn open_folder(path: &Path) -> Result<OwnedFd, ViewError> {
+/// A folder, for nothing but to be named.
+pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd, ViewError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed("open", path)(error.into()))
 }
 
-fn link_anew(path: &Path, target: &Path) -> Result<(), ViewError> {
-    let to = fs::read_link(path).map_err(failed("read the link", path))?;
+fn link_anew(to: &Path, target: &Path) -> Result<(), ViewError> {
     if let Some(parent) = target.parent() {
         make_folder(parent)?;
     }
     match symlink(to, target) {
         // It lies in a folder that was bound.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ReadOnlyFilesystem) =>
+        {
+            Ok(())
+        }
         other => other.map_err(failed("link", target)),
     }
 }
 
 /// What is mounted at and below `source`, once more, attached nowhere yet.
 fn detached_copy(source: &OwnedFd, path: &Path) -> Result<OwnedFd, ViewError> {
-    let flags = libc::OPEN_TREE_CLONE
-        | libc::OPEN_TREE_CLOEXEC
-        | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH).unsigned_abs();
-    // SAFETY: an open descriptor and an empty path; the answer is a descriptor that nobody else has.
-    unsafe {
-        let answer = libc::syscall(libc::SYS_open_tree, source.as_raw_fd(), c"".as_ptr(), flags);
-        match i32::try_from(answer) {
-            Ok(fd) if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
-            _ => Err(failed("bind", path)(io::Error::last_os_error())),
-        }
-    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(source, "", flags).map_err(|error| failed("bind", path)(error.into()))
 }
 
 fn change(mounted: &OwnedFd, path: &Path, set: u64, recursive: bool) -> Result<(), ViewError> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(mounted, set, 0, recursive).map_err(failed("restrict", path))
+}
+
+fn set_attributes(mounted: &OwnedFd, set: u64, userns_fd: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the structure outlives the call, and its size is told.
     let answer = unsafe {
@@ -247,18 +323,39 @@ fn change(mounted: &OwnedFd, path: &Path, set: u64, recursive: bool) -> Result<(
         let (fd, empty) = (mounted.as_raw_fd(), c"".as_ptr());
         libc::syscall(libc::SYS_mount_setattr, fd, empty, flags, &raw const attributes, size)
     };
-    if answer == 0 { Ok(()) } else { Err(failed("restrict", path)(io::Error::last_os_error())) }
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn attach(mounted: &OwnedFd, target: &Path) -> Result<(), ViewError> {
-    let place = c_path(target)?;
-    // SAFETY: a descriptor and a path that outlive the call.
-    let answer = unsafe {
-        let (fd, empty) = (mounted.as_raw_fd(), c"".as_ptr());
-        let from_descriptor = libc::MOVE_MOUNT_F_EMPTY_PATH;
-        libc::syscall(libc::SYS_move_mount, fd, empty, libc::AT_FDCWD, place.as_ptr(), from_descriptor)
-    };
-    if answer == 0 { Ok(()) } else { Err(failed("bind to", target)(io::Error::last_os_error())) }
+/// Maps the owners of what is granted to the service's user, by a user namespace for each owner.
+struct Owners {
+    /// The service's user on the host; none where it is the user who grants.
+    service: Option<Identity>,
+    namespaces: Vec<(Identity, OwnedFd)>,
+}
+
+impl Owners {
+    fn new(service: Option<Identity>) -> Self {
+        Self { service, namespaces: Vec::new() }
+    }
+
+    /// What `owner` owns in this mount belongs to the service, and what the service makes there belongs to `owner`. Where
+    /// the file system cannot do that, its own rights hold for the service as for any other user.
+    fn give(&mut self, mount: &OwnedFd, owner: Identity) -> io::Result<()> {
+        let Some(service) = self.service else { return Ok(()) };
+        let known = self.namespaces.iter().position(|(of, _)| *of == owner);
+        let number = match known {
+            Some(number) => number,
+            None => {
+                self.namespaces.push((owner, mapping_namespace(owner, service)?));
+                self.namespaces.len() - 1
+            }
+        };
+        let namespace = self.namespaces[number].1.as_raw_fd();
+        match set_attributes(mount, libc::MOUNT_ATTR_IDMAP, namespace.unsigned_abs().into(), true) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(()),
+            other => other,
+        }
+    }
 }
 
 /// Something to bind to. Below a folder that was bound it is there already.
@@ -301,19 +398,19 @@ fn mount(
     if answer == 0 { Ok(()) } else { Err(failed("mount", target)(io::Error::last_os_error())) }
 }
 
-/// Makes `base` the root, and lets the old one go.
-fn pivot(base: &Path) -> Result<(), ViewError> {
+/// Makes the current folder the root, and lets the old one go.
+fn pivot() -> Result<(), ViewError> {
+    let root = Path::new("/");
     let step = |what, answer: libc::c_long| {
-        if answer == 0 { Ok(()) } else { Err(failed(what, base)(io::Error::last_os_error())) }
+        if answer == 0 { Ok(()) } else { Err(failed(what, root)(io::Error::last_os_error())) }
     };
-    std::env::set_current_dir(base).map_err(failed("enter", base))?;
     let here = c".".as_ptr();
     // SAFETY: constant paths. The old root lies over the new one after the first step, and is taken away in the second.
     unsafe {
         step("pivot to", libc::syscall(libc::SYS_pivot_root, here, here))?;
-        step("leave the old root for", libc::umount2(here, libc::MNT_DETACH).into())?;
+        step("leave the old", libc::umount2(here, libc::MNT_DETACH).into())?;
     }
-    std::env::set_current_dir("/").map_err(failed("enter", Path::new("/")))
+    std::env::set_current_dir(root).map_err(failed("enter", root))
 }
 
 fn c_path(path: &Path) -> Result<CString, ViewError> {

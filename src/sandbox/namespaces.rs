@@ -10,34 +10,21 @@
 //! The end of pid 1 is the end of everybody in its pid namespace, and the end of the caller is the end of pid 1: the
 //! kernel sees to both.
 //!
-//! A user namespace is made by root too: so the root of the host is not in there at all. As root, the runner and the
-//! service are each mapped to a user of the host that nobody else has ([`UserPair`]); as anybody else both are that user.
+//! A user namespace is made by root too: so the root of the host is not in there at all (`users.rs`).
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process;
 
-use libc::c_int;
-use rustix::process::{Pid, WaitOptions, WaitStatus, getegid, geteuid, getpid, waitpid};
+use rustix::process::{Pid, WaitStatus};
 
-use crate::confinement::Identity;
-use crate::mounts::{View, ViewError};
+use crate::mounts::{Gathered, View, ViewError, open_folder};
 use crate::privileges;
+use crate::users::{RUNNER, UserError, UserPair, Users, own, unshare_mapped, wait, write_own_maps};
 
-/// The user and group of the service, as it sees itself.
-pub const SERVICE: Identity = Identity { uid: 1000, gid: 1000 };
-
-/// The user and group of the runner, as it sees itself, where it is another one than the service.
-const RUNNER: Identity = Identity { uid: 0, gid: 0 };
-
-/// The users that `enter` may give away: those that systemd gives to services for a while.
-const USERS: std::ops::Range<u32> = 61184..65520;
-
-/// Where it was not possible to enter.
+/// Why it was not possible to enter.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// The system refused a step.
@@ -48,28 +35,17 @@ pub enum EnterError {
         /// Why.
         source: io::Error,
     },
-    /// Every user that could be given away is taken.
-    #[error("no free user ID from {first} to {last} is left for a service", first = USERS.start, last = USERS.end - 1)]
-    NoUser,
+    /// There is nobody whom the service could be.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The files could not be put together.
     #[error(transparent)]
     View(#[from] ViewError),
 }
 
-/// How the service's process is of another user than the runner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Users {
-    /// Both are the user who started the orchestrator.
-    One,
-    /// Each is a user of its own; the service is to become [`SERVICE`].
-    Two,
-}
-
-impl Users {
-    /// What is possible for the calling process: only root can give users away.
-    #[must_use]
-    pub fn possible() -> Self {
-        if geteuid().is_root() { Self::Two } else { Self::One }
+impl From<io::Error> for EnterError {
+    fn from(source: io::Error) -> Self {
+        Self::System { what: "map the users", source }
     }
 }
 
@@ -77,29 +53,36 @@ impl Users {
 ///
 /// # Errors
 /// What was refused. Whoever gets the error is not to run anything of a service.
-pub fn enter(view: &View, base: &Path, name: &str) -> Result<(), EnterError> {
+pub fn enter(view: &View, base: &Path, hostname: &str) -> Result<(), EnterError> {
     let users = Users::possible();
-    match users {
+    let outside = own();
+    let (gathered, claim) = match users {
         Users::One => {
-            let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
             unshare()?;
-            write_own_map(uid, gid)?;
+            write_own_maps(outside)?;
+            (view.gather(None)?, None)
         }
-        Users::Two => be_mapped(&UserPair::claim()?)?,
-    }
+        Users::Two => {
+            let pair = UserPair::claim()?;
+            // Afterwards this is not the host's root any more.
+            let gathered = view.gather(Some(pair.service()))?;
+            unshare_mapped(&pair, unshare)?;
+            (gathered, Some(pair))
+        }
+    };
     let (alive, lifeline) = io::pipe().map_err(system("make a pipe"))?;
     // SAFETY: this process has one thread, so the new one can go on with everything that it finds.
     match unsafe { libc::fork() } {
         0 => {
-            drop(lifeline);
+            drop((lifeline, claim));
             die_with(&alive)?;
-            be_first(view, base, name, users)
+            be_first(gathered, base, hostname, users)
         }
-        child if child > 0 => {
-            drop(alive);
-            outlast(child, lifeline.into())
+        child => {
+            drop((alive, gathered));
+            let child = Pid::from_raw(child.max(0)).ok_or_else(|| last("fork"))?;
+            outlast(child, lifeline, claim)
         }
-        _ => Err(last("fork")),
     }
 }
 
@@ -115,103 +98,29 @@ fn unshare() -> Result<(), EnterError> {
     if unsafe { libc::unshare(all) } == 0 { Ok(()) } else { Err(last("make namespaces")) }
 }
 
-fn write_own_map(uid: u32, gid: u32) -> Result<(), EnterError> {
-    let map = |file: &str, text: String| {
-        fs::write(format!("/proc/self/{file}"), text).map_err(system("map the user"))
-    };
-    map("setgroups", "deny".into())?;
-    map("uid_map", format!("{} {uid} 1", SERVICE.uid))?;
-    map("gid_map", format!("{} {gid} 1", SERVICE.gid))
-}
-
-/// Makes the namespaces, and has them mapped by a process that stays outside: only there is the right to do it.
-fn be_mapped(pair: &UserPair) -> Result<(), EnterError> {
-    let (mut ready, ready_end) = io::pipe().map_err(system("make a pipe"))?;
-    let caller = getpid();
-    // SAFETY: as in `enter`.
-    let mapper = match unsafe { libc::fork() } {
-        0 => {
-            drop(ready_end);
-            let mapped = ready.read_exact(&mut [0]).and_then(|()| pair.write_maps(caller));
-            process::exit(mapped.map_or_else(|error| error.raw_os_error().unwrap_or(1), |()| 0));
-        }
-        child if child > 0 => child,
-        _ => return Err(last("fork")),
-    };
-    drop(ready);
-    let unshared = unshare();
-    if unshared.is_ok() {
-        (&ready_end).write_all(&[1]).map_err(system("wake the mapper"))?;
-    }
-    drop(ready_end);
-    let status = wait(mapper).map_err(system("wait for the mapper"))?;
-    unshared?;
-    match status.exit_status() {
-        Some(0) => Ok(()),
-        error => Err(EnterError::System {
-            what: "map the users",
-            source: io::Error::from_raw_os_error(error.unwrap_or(libc::EIO)),
-        }),
-    }
-}
-
-/// Two users of this host that nobody else has, as long as this lives.
-#[derive(Debug)]
-pub struct UserPair {
-    /// The runner's. The next one is the service's.
-    first: u32,
-    /// A name that only one process can have, in the host's network namespace; the kernel takes it back.
-    _claim: UnixListener,
-}
-
-impl UserPair {
-    fn claim() -> Result<Self, EnterError> {
-        let pairs = (USERS.end - USERS.start) / 2;
-        // Beginning somewhere keeps starts at the same time from asking for the same ones.
-        let offset = getpid().as_raw_nonzero().get().unsigned_abs() % pairs;
-        for number in (0..pairs).map(|number| (number + offset) % pairs) {
-            let first = USERS.start + number * 2;
-            let address = SocketAddr::from_abstract_name(format!("orchestrator/user/{first}"))
-                .map_err(system("name a claim"))?;
-            match UnixListener::bind_addr(&address) {
-                Ok(claim) => return Ok(Self { first, _claim: claim }),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(source) => return Err(EnterError::System { what: "claim a user", source }),
-            }
-        }
-        Err(EnterError::NoUser)
-    }
-
-    fn write_maps(&self, process: Pid) -> io::Result<()> {
-        let (runner, service) = (self.first, self.first + 1);
-        let maps = format!("{} {runner} 1\n{} {service} 1\n", RUNNER.uid, SERVICE.uid);
-        for file in ["uid_map", "gid_map"] {
-            fs::write(format!("/proc/{}/{file}", process.as_raw_nonzero()), &maps)?;
-        }
-        Ok(())
-    }
-}
-
 /// The first process of the namespaces makes them what they are to be.
-fn be_first(view: &View, base: &Path, name: &str, users: Users) -> Result<(), EnterError> {
+fn be_first(gathered: Gathered<'_>, base: &Path, hostname: &str, users: Users) -> Result<(), EnterError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     set_loopback_up()?;
-    rustix::system::sethostname(name.as_bytes())
+    // Low ports are as good as others where nobody else is. Where they are not, a service is told so.
+    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    rustix::system::sethostname(hostname.as_bytes())
         .map_err(|error| system("set the host name")(io::Error::from(error)))?;
+    // Its path may lead through folders that the runner's user cannot enter.
+    let base = open_folder(base)?;
     if users == Users::Two {
         become_runner()?;
     }
-    view.become_root(base)?;
+    gathered.become_root(&base)?;
     privileges::settle(users == Users::Two).map_err(system("give up privileges"))
 }
 
 fn become_runner() -> Result<(), EnterError> {
-    let Identity { uid, gid } = RUNNER;
     // SAFETY: numbers, and an empty list. All capabilities stay: the new user is root in here.
     let became = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(gid, gid, gid) == 0
-            && libc::setresuid(uid, uid, uid) == 0
+            && libc::setresgid(RUNNER.gid, RUNNER.gid, RUNNER.gid) == 0
+            && libc::setresuid(RUNNER.uid, RUNNER.uid, RUNNER.uid) == 0
             // Another user has no such wish any more.
             && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
     };
@@ -219,7 +128,7 @@ fn become_runner() -> Result<(), EnterError> {
 }
 
 /// The calling process is killed when its parent ends, whose lifeline this is.
-fn die_with(alive: &io::PipeReader) -> Result<(), EnterError> {
+fn die_with(alive: &PipeReader) -> Result<(), EnterError> {
     // SAFETY: a flag of the calling process.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
         return Err(last("bind the runner's life to its parent's"));
@@ -233,22 +142,11 @@ fn die_with(alive: &io::PipeReader) -> Result<(), EnterError> {
     Ok(())
 }
 
-/// Waits for the first process of the namespaces, and ends as it has ended.
-fn outlast(child: c_int, _lifeline: OwnedFd) -> ! {
+/// Waits for the first process of the namespaces, and ends as it has ended. Its users are its own until then.
+fn outlast(child: Pid, _lifeline: PipeWriter, _users: Option<UserPair>) -> ! {
     let status = wait(child).ok();
     // What it has to say about its end, the other one has said itself.
     process::exit(status.and_then(WaitStatus::exit_status).unwrap_or(1))
-}
-
-fn wait(child: c_int) -> io::Result<WaitStatus> {
-    let child = Pid::from_raw(child).ok_or(io::ErrorKind::InvalidInput)?;
-    loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(status),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// A new network namespace has a loopback interface, switched off.

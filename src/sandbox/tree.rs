@@ -65,6 +65,18 @@ pub fn descendants(pid: Pid) -> Vec<Pid> {
     found
 }
 
+/// The process below `ancestor` that calls itself `inner` in the pid namespace that it lives in.
+#[must_use]
+pub fn called(ancestor: Pid, inner: u32) -> Option<Pid> {
+    let calls_itself = |pid: &Pid| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+        // From the outermost namespace to its own.
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        ids.split_ascii_whitespace().next_back()?.parse::<u32>().ok()
+    };
+    descendants(ancestor).into_iter().find(|pid| calls_itself(pid) == Some(inner))
+}
+
 /// Sends SIGKILL to everything that is below a process now. The caller, being the subreaper, reaps and repeats.
 pub fn kill_descendants(pid: Pid) {
     let found = descendants(pid);

@@ -107,7 +107,7 @@ fn check_schema_plugins_and_completions() {
     }
     assert!(project.run(&["completions", "bash"]).out.contains("_orchestrator"));
     assert_eq!(project.run(&["plugin", "new", "tiny"]).code, Some(0));
-    let script = "  tiny: { runtime: tiny, code: ./main.tiny }\n";
+    let script = "  tiny: { runtime: tiny, permissions: { subprocess: true }, code: ./main.tiny }\n";
     project.write("manifest.yaml", &format!("name: test\nservices:\n{script}"));
     project.write("main.tiny", "start() { echo tiny is up; }\nclose() { echo tiny is down; }\n");
     let mut up = project.up();

@@ -13,7 +13,7 @@ fn four_languages_start_in_order_and_close_in_reverse() {
         return;
     }
     let project = TestProject::new(
-        "  a: { runtime: exec, code: \"#!/bin/sh\\necho a up; trap 'echo a down; exit 0' TERM; while :; do sleep 0.05; done\\n\" }
+        "  a: { runtime: exec, permissions: { subprocess: true }, code: \"#!/bin/sh\\necho a up; trap 'echo a down; exit 0' TERM; while :; do sleep 0.05; done\\n\" }
   b: { runtime: python, depends_on: [a], code: \"def start(): print('b up')\\ndef close(): print('b down')\\n\" }
   c: { runtime: node, depends_on: [b], code: \"export function start() { console.log('c up') }\\nexport function close() { console.log('c down') }\\n\" }
   d: { runtime: js, depends_on: [c], code: \"export function start() { console.log('d up') }\\nexport function close() { console.log('d down') }\\n\" }
@@ -40,11 +40,11 @@ fn four_languages_start_in_order_and_close_in_reverse() {
 fn independent_services_start_together() {
     // Each waits in its start for the other one's file: one after the other, neither would ever be up.
     let project = TestProject::new(
-        "  one: { runtime: exec, ready: { log: met }, args: [one, two], code: ./wait }
-  two: { runtime: exec, ready: { log: met }, args: [two, one], code: ./wait }
+        "  one: { runtime: exec, permissions: { subprocess: true, fs: { write: [./shared] } }, ready: { log: met }, args: [one, two], code: ./wait }
+  two: { runtime: exec, permissions: { subprocess: true, fs: { write: [./shared] } }, ready: { log: met }, args: [two, one], code: ./wait }
 ",
     );
-    let folder = project.path().display().to_string();
+    let folder = project.path().join("shared").display().to_string();
     project.write("wait", &format!("#!/bin/sh\ntouch {folder}/$1; until test -e {folder}/$2; do sleep 0.02; done; echo met; exec sleep 1000\n"));
     let mut up = project.up();
     up.wait_for("all 2 services are up");
@@ -53,9 +53,9 @@ fn independent_services_start_together() {
 #[test]
 fn a_crash_closes_the_furthest_first_and_all_comes_back() {
     let project = TestProject::new("");
-    let flag = project.path().join("crash").display().to_string();
+    let flag = project.path().join("shared/crash").display().to_string();
     let chain = format!(
-        "  b: {{ runtime: exec, code: \"#!/bin/sh\\nuntil rm {flag} 2>/dev/null; do sleep 0.02; done; exit 3\\n\", restart: {{ policy: on-failure, backoff: 10ms..1s, max: 5, within: 60s }} }}
+        "  b: {{ runtime: exec, permissions: {{ subprocess: true, fs: {{ write: [./shared] }} }}, code: \"#!/bin/sh\\nuntil rm {flag} 2>/dev/null; do sleep 0.02; done; exit 3\\n\", restart: {{ policy: on-failure, backoff: 10ms..1s, max: 5, within: 60s }} }}
   a: {{ runtime: js, depends_on: [b], code: \"export function start() {{}}\\n\" }}
   c: {{ runtime: js, depends_on: [a], code: \"export function start() {{}}\\n\" }}
   x: {{ runtime: js, depends_on: {{ b: {{ on_crash: ignore }} }}, code: \"export function start() {{}}\\n\" }}
@@ -65,7 +65,7 @@ fn a_crash_closes_the_furthest_first_and_all_comes_back() {
     let mut up = project.up();
     up.wait_for("all 4 services are up");
     let before = project.states().len();
-    project.write("crash", "");
+    project.write("shared/crash", "");
     up.wait_for("b-1 crashed: exited with code 3");
     up.wait_for("c running");
     let states = project.states().split_off(before);

@@ -5,7 +5,9 @@ use serde_json::Value;
 use crate::support::{TestProject, kill};
 
 fn job(script: &str) -> TestProject {
-    let project = TestProject::new("  job: { runtime: exec, kind: job, code: ./job }\n");
+    let project = TestProject::new(
+        "  job: { runtime: exec, permissions: { subprocess: true }, kind: job, code: ./job }\n",
+    );
     project.write("job", &format!("#!/bin/sh\n{script}"));
     project
 }

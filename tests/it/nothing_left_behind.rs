@@ -6,6 +6,7 @@ use crate::support::{TestProject, kill, parent};
 /// A service that does all it can to stay: a child in a session of its own, deaf to every polite signal.
 const CLINGING: &str = r#"  clinging:
     runtime: exec
+    permissions: { subprocess: true, env: { PROJECT: "MARK" } }
     close_timeout: 300ms
     code: |
       #!/bin/sh
@@ -16,7 +17,11 @@ const CLINGING: &str = r#"  clinging:
 "#;
 
 fn clinging_project() -> TestProject {
-    TestProject::new(CLINGING)
+    let project = TestProject::new("");
+    // In a sandbox nothing else tells to which project a process belongs.
+    let services = CLINGING.replace("MARK", &project.path().display().to_string());
+    project.write("manifest.yaml", &format!("name: test\nservices:\n{services}"));
+    project
 }
 
 fn works_again(project: &TestProject) {

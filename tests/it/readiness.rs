@@ -5,7 +5,7 @@ use crate::support::{TestProject, missing};
 /// A service with this check, and one that depends on it.
 fn project(ready: &str, script: &str) -> TestProject {
     let project = TestProject::new(&format!(
-        "  web: {{ runtime: exec, ready: {{ {ready}, interval: 20ms }}, code: ./web }}
+        "  web: {{ runtime: exec, permissions: {{ subprocess: true, fs: {{ write: [./shared] }} }}, ready: {{ {ready}, interval: 20ms }}, code: ./web }}
   after: {{ runtime: js, depends_on: [web], code: \"export function start() {{}}\\n\" }}
 "
     ));
@@ -19,14 +19,14 @@ fn becomes_ready_when_allowed(project: &TestProject) {
     up.wait_for("| waiting");
     assert_eq!(project.service("web")["state"], "starting");
     assert_ne!(project.service("after")["state"], "running", "it waits for what it depends on");
-    project.write("go", "");
+    project.write("shared/go", "");
     up.wait_for("all 2 services are up");
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }
 
 fn waits_for_go(project: &TestProject) -> String {
-    format!("until test -e {}/go; do sleep 0.02; done", project.path().display())
+    format!("until test -e {}/shared/go; do sleep 0.02; done", project.path().display())
 }
 
 #[test]
@@ -41,12 +41,12 @@ fn a_line_of_its_output() {
 #[test]
 fn a_command_that_succeeds() {
     let project = TestProject::new("");
-    let go = project.path().join("go").display().to_string();
+    let go = project.path().join("shared/go").display().to_string();
     project.write(
         "manifest.yaml",
         &format!(
             "name: test\nservices:
-  web: {{ runtime: exec, ready: {{ exec: [test, -e, {go}], interval: 20ms }}, code: ./web }}
+  web: {{ runtime: exec, permissions: {{ subprocess: true, fs: {{ write: [./shared] }} }}, ready: {{ exec: [test, -e, {go}], interval: 20ms }}, code: ./web }}
   after: {{ runtime: js, depends_on: [web], code: \"export function start() {{}}\\n\" }}
 "
         ),
@@ -65,7 +65,8 @@ fn server(check: impl Fn(u16) -> String) {
     drop(free);
     let project = project(&check(port), "");
     let wait = waits_for_go(&project);
-    let folder = project.path().display();
+    let folder = project.path().join("shared");
+    let folder = folder.display();
     let serve = format!("cd {folder}; exec python3 -m http.server --bind 127.0.0.1 {port}");
     project.write("web", &format!("#!/bin/sh\necho waiting\n{wait}\n{serve}\n"));
     becomes_ready_when_allowed(&project);

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use orchestrator_port::launch::{Confinement, Sandbox};
@@ -222,5 +222,27 @@ async fn with_the_runner_everything_in_the_sandbox_ends() {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_granted_belongs_to_the_service_and_what_it_makes_to_who_granted_it() {
+    for user in users() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let granted = folder.path().join("granted");
+        std::fs::create_dir(&granted).unwrap();
+        std::fs::write(granted.join("key"), "private\n").unwrap();
+        std::fs::set_permissions(granted.join("key"), Permissions::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(&granted, Permissions::from_mode(0o700)).unwrap();
+        for path in [granted.clone(), granted.join("key")] {
+            chown(path, user, user).unwrap();
+        }
+        let confinement = Confinement { write: vec![granted.clone()], ..nothing() };
+        let script = format!("cd {}; cat key; echo made > new; stat -c %u:%g:%a new", granted.display());
+        assert_eq!(outcome(&confinement, user, &script).await, "private\n1000:1000:600\n", "as {user:?}");
+        let made = std::fs::metadata(granted.join("new")).unwrap();
+        let owner = std::fs::metadata(&granted).unwrap().uid();
+        assert_eq!((made.uid(), made.gid()), (owner, owner), "as {user:?}");
     }
 }

@@ -10,6 +10,7 @@ use orchestrator_core::manifest::Kind;
 use orchestrator_core::report::{ServiceView, Snapshot, State, Why};
 use orchestrator_manager::Project;
 
+use super::up::Args;
 use crate::Context;
 use crate::client::Client;
 use crate::exit_code::Code;
@@ -20,20 +21,15 @@ use crate::output::print;
 /// How often to look whether the orchestrator in the background answers yet.
 const POLL: Duration = Duration::from_millis(10);
 
-pub(crate) async fn run(
-    loaded: &Loaded,
-    project: &Project,
-    services: &[ServiceName],
-    timeout: Option<Duration>,
-    context: &Context,
-) -> Outcome {
+pub(crate) async fn run(loaded: &Loaded, project: &Project, args: &Args, context: &Context) -> Outcome {
     let log = project.state().join("daemon.log");
     std::fs::create_dir_all(project.state())?;
     let output = File::create(&log)?;
     let child = Command::new("/proc/self/exe")
         .arg("up")
         .arg(&loaded.file)
-        .args(services.iter().map(ServiceName::as_str))
+        .args(args.services.iter().map(ServiceName::as_str))
+        .args(args.allow_unconfined.then_some("--allow-unconfined"))
         .arg("--detached")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -51,7 +47,7 @@ pub(crate) async fn run(
         }
         Err(ended(&log))
     };
-    let snapshot = match timeout {
+    let snapshot = match args.timeout {
         None => up.await?,
         Some(limit) => match tokio::time::timeout(limit, up).await {
             Ok(snapshot) => snapshot?,

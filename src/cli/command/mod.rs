@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod detach;
+mod doctor;
 mod down;
 mod events;
 mod graph;
@@ -42,6 +43,8 @@ pub(crate) enum Verb {
     Restart(services::Args),
     /// Check a manifest, and do nothing else
     Check(check::Args),
+    /// Show what this host can enforce
+    Doctor(doctor::Args),
     /// Show who depends on whom
     Graph(graph::Args),
     /// Print the JSON Schema of manifests
@@ -64,6 +67,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
         Verb::Check(args) => check::run(&args, context),
+        Verb::Doctor(args) => doctor::run(&args, context),
         Verb::Graph(args) => graph::run(args, context).await,
         Verb::Schema(args) => Ok(schema::run(&args)),
         Verb::Plugin(args) => plugin::run(args, context),

@@ -80,6 +80,11 @@ fn show(name: &str, context: &Context) -> Outcome {
     if let PluginKind::Runtime(runtime) = &plugin.kind {
         print_line(&format!("runs {}", runtime.command.join(" ")));
         print_line(&format!("files ending in {}", runtime.extensions.join(", ")));
+        let files: Vec<_> = runtime.files.iter().map(|file| file.display().to_string()).collect();
+        print_line(&format!(
+            "needs {}",
+            if files.is_empty() { "none of the host's files".into() } else { files.join(", ") }
+        ));
         print_line(&format!("of a folder, the first of {}", runtime.entries.join(", ")));
     }
     Ok(Code::Ok)

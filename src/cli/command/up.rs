@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Kind;
+use orchestrator_core::permissions::Sandbox;
 use orchestrator_core::report::{EventKind, FinishCause, Snapshot, State, Why};
 use orchestrator_core::supervisor::Request;
 use orchestrator_manager::{
@@ -18,7 +19,7 @@ use crate::Context;
 use crate::client::Client;
 use crate::exit_code::Code;
 use crate::failure::{Failure, Outcome, chain};
-use crate::output::{complain, print_line};
+use crate::output::{complain, note, print_line};
 use crate::target::load_manifest;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     /// The manifest
     manifest: Option<PathBuf>,
     /// Only these services, and what they depend on
-    services: Vec<ServiceName>,
+    pub(super) services: Vec<ServiceName>,
     /// Run in the background: return when everything runs, or something never will
     #[arg(short, long)]
     detach: bool,
@@ -35,7 +36,10 @@ pub(crate) struct Args {
     wait: bool,
     /// How long to wait with --detach
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    /// Run services with 'sandbox: none', which may do whatever you may
+    #[arg(long)]
+    pub(super) allow_unconfined: bool,
     /// This is the process in the background
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -44,10 +48,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let file = args.manifest.as_deref().or(context.target.file.as_deref());
     let (loaded, plugins) = load_manifest(file, &context.embedded, context.terminal.colour)?;
+    refuse_unconfined(&loaded.manifest, args.allow_unconfined)?;
     let project = Project::of_user(loaded.manifest.name.clone());
     if (args.detach || args.wait) && !args.detached {
         refuse_second(&project).await?;
-        return detach::run(&loaded, &project, &args.services, args.timeout, context).await;
+        return detach::run(&loaded, &project, &args, context).await;
     }
     let lock = match project.lock().await {
         Err(ProjectError::Running { .. }) => return Err(already_running(&project).await),
@@ -73,6 +78,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     outcome
 }
 
+/// Nobody is to find out afterwards that a service was not held.
+fn refuse_unconfined(manifest: &orchestrator_core::manifest::Manifest, allowed: bool) -> Result<(), Failure> {
+    let unconfined = manifest.services.values().filter(|service| service.sandbox == Sandbox::None);
+    let names: Vec<_> = unconfined.map(|service| service.name.as_str()).collect();
+    if allowed || names.is_empty() {
+        return Ok(());
+    }
+    let text = format!("'sandbox: none' lets {} do whatever you may", names.join(", "));
+    Err(Failure::new(Code::Unenforceable, text).hint("remove it, or say --allow-unconfined"))
+}
+
 async fn refuse_second(project: &Project) -> Result<(), Failure> {
     if project.answers() { Err(already_running(project).await) } else { Ok(()) }
 }
@@ -84,10 +100,18 @@ async fn already_running(project: &Project) -> Failure {
         .hint("see 'orchestrator ps', or end it with 'orchestrator down'")
 }
 
-/// That a service cannot run on this host is the manifest's matter; the rest is not.
+/// That a service cannot run on this host is the manifest's matter; what cannot be enforced is the host's.
 fn launch_failed(error: &LaunchError) -> Failure {
-    let code = if matches!(error, LaunchError::Services(_)) { Code::Usage } else { Code::Internal };
-    Failure::new(code, chain(error))
+    match error {
+        LaunchError::Services(_) => Failure::new(Code::Usage, chain(error)),
+        LaunchError::Unenforceable(refused) => {
+            // One line each, for programs too.
+            refused.iter().for_each(|refused| note(&refused.to_string()));
+            Failure::new(Code::Unenforceable, format!("{error}; nothing was started"))
+                .hint("see what this host can enforce with 'orchestrator doctor'")
+        }
+        _ => Failure::new(Code::Internal, chain(error)),
+    }
 }
 
 fn prefixes(manifest: &orchestrator_core::manifest::Manifest) -> Vec<String> {
@@ -193,7 +217,7 @@ impl Screen {
 
     fn note(&mut self, line: &str) {
         self.clear();
-        crate::output::note(line);
+        note(line);
     }
 
     fn log(&mut self, item: &LogItem) {

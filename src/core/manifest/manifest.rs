@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ServiceName;
+use crate::permissions::{Permissions, Sandbox};
 
 /// A project: its services and how they hang together.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,10 @@ pub struct Service {
     pub args: Vec<String>,
     /// The environment variables it gets, beyond the fixed few that every service has.
     pub env: BTreeMap<String, String>,
+    /// How tight it is held.
+    pub sandbox: Sandbox,
+    /// What it is allowed.
+    pub permissions: Permissions,
     /// What it depends on, and how.
     pub depends_on: BTreeMap<ServiceName, Dependency>,
     /// How many replicas run.

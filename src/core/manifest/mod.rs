@@ -9,6 +9,7 @@
 mod cycle;
 mod element;
 pub mod env_file;
+mod grants;
 mod interpolate;
 #[expect(clippy::module_inception, reason = "the type, the file and the word are the same")]
 mod manifest;
@@ -30,10 +31,11 @@ mod written;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
+pub use element::size::SizeError;
 pub use manifest::{
     Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Restart,
     RestartPolicy, Service,
@@ -57,6 +59,8 @@ pub struct Surroundings<'a> {
     pub plugins: &'a BTreeMap<String, PluginSpec>,
     /// What is at a path.
     pub look: &'a dyn Fn(&Path) -> OnDisk,
+    /// Where a path leads to in the end, with all links followed; none where it leads nowhere.
+    pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// Why a text is no regular expression.
     pub check_regex: &'a dyn Fn(&str) -> Result<(), String>,
 }

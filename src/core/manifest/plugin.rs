@@ -44,6 +44,8 @@ pub struct RuntimeSpec {
     pub protocol: Protocol,
     /// Environment variables that it needs.
     pub env: BTreeMap<String, String>,
+    /// The host's files and folders that its programs need, absolute, where they are there.
+    pub files: Vec<PathBuf>,
     /// What to do where the program is not installed.
     pub needs: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! Reads a `plugin.yaml`, as strictly as a manifest. A dollar sign means nothing in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -50,7 +50,29 @@ const ENV: Key =
     Key { name: "env", about: "Environment variables that it needs.", schema: permissions::env_schema };
 const NEEDS: Key =
     Key { name: "needs", about: "What to do where the program is not installed.", schema: text_schema };
-const RUNTIME_KEYS: &[Key] = &[EXTENSIONS, ENTRIES, COMMAND, PROTOCOL, ENV, NEEDS];
+const FILES: Key = Key {
+    name: "files",
+    about: "The host's files and folders that its programs need, read and executed, where they are there. By default \
+            what most programs need: /usr and its links, and a few files of /etc.",
+    schema: texts_schema,
+};
+const RUNTIME_KEYS: &[Key] = &[EXTENSIONS, ENTRIES, COMMAND, PROTOCOL, ENV, FILES, NEEDS];
+
+/// What most programs need: where a distribution keeps its programs and their libraries, and how they find the time and
+/// the certificates.
+const HOST_FILES: [&str; 11] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl",
+];
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("host", Protocol::Host), ("none", Protocol::None)];
 const PLACEHOLDERS: [&str; 3] = ["{root}", "{code}", "{runner}"];
@@ -152,6 +174,10 @@ fn read_runtime(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RuntimeSpe
     let protocol =
         required(&fields, &PROTOCOL, field.place(), reader).and_then(|field| field.word(&PROTOCOLS, reader));
     let env = fields.get(&ENV).and_then(|field| permissions::read_env(&field, reader)).unwrap_or_default();
+    let files = match fields.get(&FILES) {
+        Some(field) => read_files(&field, reader).unwrap_or_default(),
+        None => HOST_FILES.map(PathBuf::from).into(),
+    };
     let needs = fields.get(&NEEDS).and_then(|field| read_line(&field, reader));
     Some(RuntimeSpec {
         extensions: extensions?,
@@ -159,6 +185,7 @@ fn read_runtime(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RuntimeSpe
         command: command?,
         protocol: protocol?.value,
         env,
+        files,
         needs,
     })
 }
@@ -183,6 +210,20 @@ fn read_names(
         names.push(name);
     }
     Some(names)
+}
+
+/// Paths of the host.
+fn read_files(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for item in field.items("a list of paths", reader)? {
+        let path = item.text("a path", reader)?.value;
+        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            let why = ValueError::NotAbsolute(path.clone());
+            item.bad_value(why, Hint::advise("write it from the root, as in '/usr'"), reader);
+        }
+        files.push(path.into());
+    }
+    Some(files)
 }
 
 fn is_extension(name: &str) -> bool {

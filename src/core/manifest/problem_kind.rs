@@ -4,8 +4,10 @@
 use std::fmt;
 
 use super::element::duration::DurationError;
+use super::element::size::SizeError;
 use super::problem::{Found, Owner};
 use crate::name::{NameError, ServiceName};
+use crate::permissions::EndpointError;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +212,70 @@ pub enum ProblemKind {
         what: &'static str,
     },
 
+    // Permissions.
+    /// A service that is held less tight than the manifest says at its top.
+    #[error("service '{service}' cannot be held less tight than 'sandbox' at the top says")]
+    LooserSandbox {
+        /// The service.
+        service: String,
+    },
+    /// A path that is granted, but not there.
+    #[error("service '{service}' is granted '{path}', which is not there")]
+    GrantMissing {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+    },
+    /// A path that leads somewhere else than it says.
+    #[error("service '{service}' is granted '{path}', which leads through a symbolic link")]
+    GrantLinked {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+    },
+    /// A path that is never granted.
+    #[error("'{path}' cannot be granted to service '{service}': {why}")]
+    GrantRefused {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A port of another service on which that one does not listen.
+    #[error("service '{service}' may connect to '{endpoint}', but '{target}' does not listen there")]
+    NotListening {
+        /// The service.
+        service: String,
+        /// What is granted.
+        endpoint: String,
+        /// The other service.
+        target: String,
+    },
+    /// A name that is nearly a service's.
+    #[error("service '{service}' may connect to '{endpoint}', but no service is named '{target}'")]
+    NoSuchTarget {
+        /// The service.
+        service: String,
+        /// What is granted.
+        endpoint: String,
+        /// The host in it.
+        target: String,
+    },
+    /// More threads than the limit allows are needed for anything to run.
+    #[error("service '{service}' cannot run with fewer than {least} processes and threads on '{runtime}'")]
+    FewPids {
+        /// The service.
+        service: String,
+        /// Its runtime.
+        runtime: String,
+        /// What it needs.
+        least: u32,
+    },
+
     // Code and what runs it.
     /// Neither code nor a plugin.
     #[error("service '{service}' has no code")]
@@ -292,6 +358,18 @@ pub enum ValueError {
     /// No duration.
     #[error(transparent)]
     Duration(#[from] DurationError),
+    /// No size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// No host with a port.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// No number of processor cores.
+    #[error("'{0}' is no number of cores")]
+    Cores(String),
+    /// A file or folder of the host that a runtime needs, not named by its absolute path.
+    #[error("'{0}' is no absolute path")]
+    NotAbsolute(String),
     /// A range of durations that ends before it begins.
     #[error("the range {0} ends before it begins")]
     Backwards(String),

@@ -1,26 +1,28 @@
 //! [`RawManifest`]: what was written, key by key, each value with its place. Every value is of its own type here, but
 //! nothing has been compared with anything else: defaults, files, plugins and other services come with resolving.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::element::code::RawCode;
 use super::element::depends_on::RawDependency;
+use super::element::permissions::RawPermissions;
 use super::element::{
     MANIFEST, SERVICE, alive, args, code, depends_on, essential, isolation, kind, name, permissions, ready,
-    replicas, restart, runtime, services, timeouts, version,
+    replicas, restart, runtime, sandbox, services, timeouts, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
 use super::reader::{Fields, Reader};
 use super::{Kind, Liveness, Readiness, Restart};
 use crate::name::ServiceName;
+use crate::permissions::Sandbox;
 
 /// A manifest as it is written.
 #[derive(Debug)]
 pub(crate) struct RawManifest {
     pub(crate) name: Option<ServiceName>,
+    pub(crate) sandbox: Option<Placed<Sandbox>>,
     /// The services in the order of the file.
     pub(crate) services: Vec<NamedService>,
 }
@@ -53,12 +55,13 @@ pub(crate) struct RawService {
     pub(crate) start_timeout: Option<Placed<Duration>>,
     pub(crate) close_timeout: Option<Placed<Duration>>,
     pub(crate) essential: Option<Placed<bool>>,
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) sandbox: Option<Placed<Sandbox>>,
+    pub(crate) permissions: RawPermissions,
 }
 
 /// Reads a whole manifest. What is wrong is recorded, and the rest is read all the same.
 pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
-    let mut raw = RawManifest { name: None, services: Vec::new() };
+    let mut raw = RawManifest { name: None, sandbox: None, services: Vec::new() };
     let Some(fields) = Fields::open(root, Owner::Manifest, MANIFEST, reader) else { return raw };
     if let Some(field) = fields.get(&version::KEY) {
         version::read(&field, reader);
@@ -66,6 +69,7 @@ pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
     if let Some(field) = fields.get(&isolation::KEY) {
         isolation::read(&field, reader);
     }
+    raw.sandbox = fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader));
     raw.name = fields.get(&name::KEY).and_then(|field| name::read(&field, reader));
     raw.services = named_services(&fields, &root.place, reader);
     raw
@@ -119,7 +123,8 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         start_timeout: fields.get(&timeouts::START).and_then(|field| timeouts::read(&field, reader)),
         close_timeout: fields.get(&timeouts::CLOSE).and_then(|field| timeouts::read(&field, reader)),
         essential: fields.get(&essential::KEY).and_then(|field| essential::read(&field, reader)),
-        env: fields
+        sandbox: fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader)),
+        permissions: fields
             .get(&permissions::KEY)
             .and_then(|field| permissions::read(&field, reader))
             .unwrap_or_default(),
@@ -140,8 +145,6 @@ impl RawService {
         ) -> Option<Placed<T>> {
             own.or_else(|| plugin.map(|placed| Placed::new(placed.value.clone(), named)))
         }
-        let mut env = plugin.env.clone();
-        env.extend(self.env);
         Self {
             code: or(self.code, plugin.code.as_ref(), named),
             runtime: or(self.runtime, plugin.runtime.as_ref(), named),
@@ -152,7 +155,7 @@ impl RawService {
             restart: or(self.restart, plugin.restart.as_ref(), named),
             start_timeout: or(self.start_timeout, plugin.start_timeout.as_ref(), named),
             close_timeout: or(self.close_timeout, plugin.close_timeout.as_ref(), named),
-            env,
+            permissions: self.permissions.with_defaults_of(&plugin.permissions),
             ..self
         }
     }

@@ -12,9 +12,11 @@ use super::problem::{Hint, Owner, Placed, ProblemKind};
 use super::raw::{NamedService, RawManifest};
 use super::reader::Reader;
 use super::{
-    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, runtime_choice, suggest,
+    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, grants, runtime_choice,
+    suggest,
 };
 use crate::name::ServiceName;
+use crate::permissions::Sandbox;
 
 /// The manifest that `raw` means, or what can be made of it where the reader has recorded problems.
 pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Manifest {
@@ -28,10 +30,14 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
     for named in &raw.services {
         check_job(named, reader);
         let depends_on = dependencies(named, &kinds, &mut arrows, reader);
-        if let Some(service) = service(named, depends_on, around, reader) {
+        if let Some(service) = service(named, depends_on, raw.sandbox.as_ref(), around, reader) {
             services.insert(service.name.clone(), service);
         }
     }
+    let listens = services
+        .values()
+        .map(|service: &Service| (service.name.to_string(), service.permissions.net.listen.clone()));
+    grants::check_services(&raw.services, &listens.collect(), reader);
     for cycle in cycles(&arrows) {
         let hint = Hint::advise("remove one of these dependencies");
         reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
@@ -176,6 +182,7 @@ fn condition(named: &NamedService, raw: &RawDependency, kind: Kind, reader: &mut
 fn service(
     named: &NamedService,
     depends_on: BTreeMap<ServiceName, Dependency>,
+    top: Option<&Placed<Sandbox>>,
     around: &Surroundings<'_>,
     reader: &mut Reader<'_>,
 ) -> Option<Service> {
@@ -189,7 +196,9 @@ fn service(
         code,
         runtime,
         args: value(&raw.args).unwrap_or_default(),
-        env: raw.env.clone(),
+        env: raw.permissions.env.clone(),
+        sandbox: grants::sandbox(named, top, reader),
+        permissions: grants::resolve(named, around, reader),
         depends_on,
         replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
         ready: value(&raw.ready),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::permissions::{Permissions, Sandbox};
 
 /// A folder with some code, some plugins and one variable, as far as a manifest can see them.
 fn read_here(text: &str) -> Result<Manifest, Problems> {
@@ -41,6 +42,11 @@ fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Pro
         variables: &variables,
         plugins: &plugins,
         look,
+        real: &|path| match path.to_str()? {
+            "/shop/link" => Some("/etc".into()),
+            "/shop/data" | "/shop/cache" | "/srv/x" | "/dev/dri/card0" => Some(path.into()),
+            _ => None,
+        },
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };
     read(text, &surroundings)
@@ -93,6 +99,8 @@ fn what_is_not_written_is_the_default() {
         runtime: "js".into(),
         args: Vec::new(),
         env: BTreeMap::new(),
+        sandbox: Sandbox::Strict,
+        permissions: Permissions::default(),
         depends_on: BTreeMap::new(),
         replicas: 1.try_into().unwrap(),
         ready: None,
@@ -478,4 +486,33 @@ proptest! {
         let _ = read_plugin(&text, &PathBuf::from("/plugins/x"), &|_| Ok(()));
         let _ = env_file::read(&text);
     }
+}
+
+#[test]
+fn grants_are_absolute_plain_and_there() {
+    let text = "services: {web: {code: web.js, ready: {tcp: 8080}, permissions: {fs: {read: [./a/../data], write: [/srv/x]}, \
+                devices: [/dev/dri/card0], subprocess: true}}}";
+    let web = &read_here(text).unwrap().services[&named("web")];
+    let fs = &web.permissions.fs;
+    assert_eq!((fs.read.first(), fs.write.first()), (Some(&"/shop/data".into()), Some(&"/srv/x".into())));
+    assert!(web.permissions.subprocess && web.permissions.devices.contains(Path::new("/dev/dri/card0")));
+    assert_eq!(web.permissions.net.listen, [8080].into(), "what is tried from inside is listened on");
+}
+
+#[test]
+fn grants_that_lead_elsewhere_are_refused() {
+    let text = "sandbox: landlock\nservices:\n  web:\n    code: web.js\n    sandbox: none\n    permissions:\n      fs: { read: \
+                [./link, ./nope, /etc/../proc, ../root/.ssh] }\n      devices: [/dev/kvm, ./data]\n      net: { connect: \
+                ['db:6379', 'dbb:1', 'd.b:1'] }\n  db: { code: a.py, permissions: { net: { listen: [1] } } }\n";
+    let expected = "\
+5:14 service 'web' cannot be held less tight than 'sandbox' at the top says | leave it out; or say it at the top, and 'strict' in each service that can be
+7:20 service 'web' is granted './link', which leads through a symbolic link | write where it leads: '/etc'
+7:28 service 'web' is granted './nope', which is not there | make it (mkdir -p /shop/nope), or remove it here
+7:36 '/etc/../proc' cannot be granted to service 'web': it shows and changes the host's processes | grant a folder that holds only what the service needs
+7:50 '../root/.ssh' cannot be granted to service 'web': it holds a person's keys | grant a folder that holds only what the service needs
+8:17 '/dev/kvm' cannot be granted to service 'web': who has it has the machine | grant another device
+8:27 './data' cannot be granted to service 'web': it is no device | name a node below /dev
+9:24 service 'web' may connect to 'db:6379', but 'db' does not listen there | add 'permissions: { net: { listen: [6379] } }' to 'db'
+9:35 service 'web' may connect to 'dbb:1', but no service is named 'dbb' | did you mean 'db:1'?";
+    assert_eq!(problems(text).join("\n"), expected);
 }

@@ -12,6 +12,9 @@ pub(crate) trait Environment: Send + Sync {
     /// Brings it up with a runner in it that has been handed the ticket, and will connect.
     fn start(&mut self, ticket: Ticket) -> BoxFuture<'_, Result<(), EnvironmentError>>;
 
+    /// The host's number for a process that has this one inside. The same where there is no difference.
+    fn pid_on_host(&self, inside: u32) -> u32;
+
     /// Destroys it at once, with all that runs in it. May be called at any time, more than once.
     fn kill(&mut self) -> BoxFuture<'_, ()>;
 

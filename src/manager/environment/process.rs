@@ -17,6 +17,7 @@ use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, ToKeeper};
 use orchestrator_port::launch::Ticket;
 use orchestrator_sandbox::descriptors::{packet_pair, receive_packet, sealed_program, send_packet};
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
+use orchestrator_sandbox::{Pid, tree};
 use rustix::process::{WaitOptions, waitpid};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -52,8 +53,8 @@ enum Command {
 enum Life {
     /// The keeper has not answered yet.
     Asked,
-    /// It runs.
-    Runs,
+    /// It runs, with this process id.
+    Runs(u32),
     /// It could not be started.
     Failed(String),
     /// Nothing of it is left.
@@ -157,11 +158,11 @@ async fn hand_on(
 
 fn tell(answer: FromKeeper, lives: &mut HashMap<u64, watch::Sender<Life>>) {
     let (id, life) = match answer {
-        FromKeeper::Started { id, .. } => (id, Life::Runs),
+        FromKeeper::Started { id, pid } => (id, Life::Runs(pid)),
         FromKeeper::Failed { id, error } => (id, Life::Failed(error)),
         FromKeeper::Gone { id, .. } => (id, Life::Gone),
     };
-    let over = life != Life::Runs;
+    let over = !matches!(life, Life::Runs(_));
     if let Some(teller) = lives.get(&id) {
         teller.send_replace(life);
     }
@@ -210,6 +211,15 @@ impl ProcessEnvironment {
 impl Environment for ProcessEnvironment {
     fn start(&mut self, ticket: Ticket) -> BoxFuture<'_, Result<(), EnvironmentError>> {
         self.bring_up(ticket).boxed()
+    }
+
+    fn pid_on_host(&self, inside: u32) -> u32 {
+        let runner = self.life.as_ref().and_then(|life| match *life.borrow() {
+            Life::Runs(pid) => Pid::from_raw(i32::try_from(pid).ok()?),
+            _ => None,
+        });
+        let found = runner.and_then(|runner| tree::called(runner, inside));
+        found.map_or(inside, |pid| pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     fn kill(&mut self) -> BoxFuture<'_, ()> {

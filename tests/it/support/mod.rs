@@ -37,9 +37,10 @@ pub(crate) struct Said {
 }
 
 impl TestProject {
-    /// A project of this manifest, whose name is `test`.
+    /// A project of this manifest, whose name is `test`, with a folder `shared` that services may be granted.
     pub(crate) fn new(services: &str) -> Self {
         let project = Self { folder: tempfile::tempdir().expect("a folder can be made") };
+        fs::create_dir(project.path().join("shared")).expect("a folder can be made");
         project.write("manifest.yaml", &format!("name: test\nservices:\n{services}"));
         project
     }

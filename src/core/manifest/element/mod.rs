@@ -16,14 +16,16 @@ pub(crate) mod ready;
 pub(crate) mod replicas;
 pub(crate) mod restart;
 pub(crate) mod runtime;
+pub(crate) mod sandbox;
 pub(crate) mod services;
+pub(crate) mod size;
 pub(crate) mod timeouts;
 pub(crate) mod version;
 
 use super::reader::Key;
 
 /// What is written at the top of a manifest.
-pub(crate) const MANIFEST: &[Key] = &[version::KEY, name::KEY, isolation::KEY, services::KEY];
+pub(crate) const MANIFEST: &[Key] = &[version::KEY, name::KEY, isolation::KEY, sandbox::KEY, services::KEY];
 
 /// What is written of a service in a manifest.
 pub(crate) const SERVICE: &[Key] = &[
@@ -40,6 +42,7 @@ pub(crate) const SERVICE: &[Key] = &[
     timeouts::START,
     timeouts::CLOSE,
     essential::KEY,
+    sandbox::KEY,
     permissions::KEY,
 ];
 

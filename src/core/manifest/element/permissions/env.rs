@@ -1,35 +1,13 @@
-//! `permissions`: what a service is allowed and given. For now only its environment variables; nothing is inherited.
+//! `env`: the environment variables that a service gets. None is inherited.
 
 use std::collections::BTreeMap;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::refuse_merge;
 use crate::manifest::interpolate::is_name;
-use crate::manifest::node::Content;
 use crate::manifest::problem::{Hint, ProblemKind, ValueError};
-use crate::manifest::reader::{Field, Key, Reader};
-use crate::manifest::schema;
-
-pub(crate) const KEY: Key = Key {
-    name: "permissions",
-    about: "What it is allowed and given. Absent: nothing.",
-    schema: permissions_schema,
-};
-
-const ENV: Key = Key {
-    name: "env",
-    about: "The environment variables that it gets, besides the few that every service has.",
-    schema: env_schema,
-};
-
-const KEYS: &[Key] = &[ENV];
-
-/// Reads the environment variables. What is granted stands where it is granted, so `<<` is refused.
-pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
-    refuse_merge(field, reader);
-    let env = field.fields(KEYS, reader)?.get(&ENV);
-    env.map_or_else(|| Some(BTreeMap::new()), |env| read_env(&env, reader))
-}
+use crate::manifest::reader::{Field, Reader};
 
 /// Reads a mapping of environment variables.
 pub(crate) fn read_env(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
@@ -59,20 +37,8 @@ fn check_name(name: &str) -> Result<(), (ValueError, &'static str)> {
     Ok(())
 }
 
-fn refuse_merge(field: &Field<'_>, reader: &mut Reader<'_>) {
-    let Content::Mapping(mapping) = &field.node.content else { return };
-    if let Some(place) = &mapping.merge {
-        let kind = ProblemKind::MergeRefused { owner: field.owner.clone() };
-        reader.report(place, kind, Hint::advise("write out what is granted here"));
-    }
-}
-
-fn permissions_schema(generator: &mut SchemaGenerator) -> Schema {
-    schema::mapping(KEYS, &[], generator)
-}
-
 /// The schema of environment variables.
-pub(crate) fn env_schema(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "propertyNames": { "pattern": "^(?!ORCHESTRATOR_)[A-Za-z_][A-Za-z0-9_]*$" },
@@ -82,21 +48,20 @@ pub(crate) fn env_schema(_: &mut SchemaGenerator) -> Schema {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{KEY, read};
     use crate::manifest::element::testing;
 
     #[test]
     fn variables_are_taken_as_they_are_written() {
         let text =
             "permissions: {env: {LOG_LEVEL: info, PORT: 080, ON: yes, DEBUG: true, N: '${TWO}', E: ''}}";
-        let env = testing::read(KEY, text, read).unwrap();
+        let env = testing::read(KEY, text, read).unwrap().env;
         let shown: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(shown, ["DEBUG=true", "E=", "LOG_LEVEL=info", "N=2", "ON=yes", "PORT=080"]);
-        assert_eq!(testing::read(KEY, "permissions: {}", read), Ok(BTreeMap::new()));
     }
 
     #[test]
-    fn what_cannot_be_granted_is_refused() {
+    fn what_cannot_be_given_is_refused() {
         for (text, expected) in [
             (
                 "permissions: {env: {a-b: 1}}",
@@ -117,10 +82,6 @@ mod tests {
                 "permissions: {env: {<<: {A: 1}}}",
                 "1:21 '<<' cannot be used in 'env' of 'permissions' of service 'web' \
                  | write out what is granted here",
-            ),
-            (
-                "permissions: {net: {}}",
-                "1:15 unknown key 'net' in 'permissions' of service 'web' | the keys here: env",
             ),
         ] {
             assert_eq!(testing::read(KEY, text, read).unwrap_err(), expected, "{text}");

@@ -1,0 +1,187 @@
+//! `permissions`: what a service is allowed and given. Absent means nothing; nothing is inherited.
+//!
+//! What is granted stands where it is granted, so `<<` is refused in all of it.
+
+mod env;
+mod fs;
+mod limits;
+mod net;
+
+use std::collections::BTreeMap;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+pub(crate) use self::env::{read_env, schema as env_schema};
+pub(crate) use self::fs::RawFiles;
+pub(crate) use self::net::RawNet;
+use crate::manifest::node::Content;
+use crate::manifest::problem::{Hint, Placed, ProblemKind};
+use crate::manifest::reader::{Field, Key, Reader};
+use crate::manifest::schema;
+use crate::permissions::Limits;
+
+pub(crate) const KEY: Key = Key {
+    name: "permissions",
+    about: "What it is allowed and given. Absent: nothing.",
+    schema: permissions_schema,
+};
+
+const FS: Key = Key { name: "fs", about: "The files and folders that it may use.", schema: fs::schema };
+const NET: Key = Key { name: "net", about: "The connections that it may have.", schema: net::schema };
+const ENV: Key = Key {
+    name: "env",
+    about: "The environment variables that it gets, besides the few that every service has.",
+    schema: env_schema,
+};
+const SUBPROCESS: Key = Key {
+    name: "subprocess",
+    about: "Whether it may start processes. Threads it always may. By default false.",
+    schema: flag_schema,
+};
+const DEVICES: Key = Key {
+    name: "devices",
+    about: "Device nodes that it may use, as in /dev/dri/renderD128.",
+    schema: fs::paths_schema,
+};
+const LIMITS: Key = Key { name: "limits", about: "The most that it may use.", schema: limits::schema };
+const KEYS: &[Key] = &[FS, NET, ENV, SUBPROCESS, DEVICES, LIMITS];
+
+/// Permissions as they are written. What is absent here was not written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RawPermissions {
+    pub(crate) fs: Option<RawFiles>,
+    pub(crate) net: Option<RawNet>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) subprocess: Option<bool>,
+    pub(crate) devices: Option<Vec<Placed<String>>>,
+    pub(crate) limits: Option<Limits>,
+}
+
+/// Reads what is granted. `none` says out loud that it is nothing.
+pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawPermissions> {
+    if matches!(&field.node.content, Content::Text(text) if text == "none") {
+        return Some(RawPermissions::default());
+    }
+    let fields = granting(field, KEYS, reader)?;
+    Some(RawPermissions {
+        fs: fields.get(&FS).and_then(|field| fs::read(&field, reader)),
+        net: fields.get(&NET).and_then(|field| net::read(&field, reader)),
+        env: fields.get(&ENV).and_then(|field| read_env(&field, reader)).unwrap_or_default(),
+        subprocess: fields.get(&SUBPROCESS).and_then(|field| Some(field.flag(reader)?.value)),
+        devices: fields.get(&DEVICES).and_then(|field| fs::read_paths(&field, reader)),
+        limits: fields.get(&LIMITS).and_then(|field| limits::read(&field, reader)),
+    })
+}
+
+impl RawPermissions {
+    /// What is not written here, as a ready-made service has it.
+    pub(crate) fn with_defaults_of(self, plugin: &Self) -> Self {
+        let mut env = plugin.env.clone();
+        env.extend(self.env);
+        Self {
+            fs: self.fs.or_else(|| plugin.fs.clone()),
+            net: self.net.or_else(|| plugin.net.clone()),
+            env,
+            subprocess: self.subprocess.or(plugin.subprocess),
+            devices: self.devices.or_else(|| plugin.devices.clone()),
+            limits: self.limits.or_else(|| plugin.limits.clone()),
+        }
+    }
+}
+
+/// A mapping of grants with these keys, without `<<`.
+fn granting<'n>(
+    field: &Field<'n>,
+    keys: &[Key],
+    reader: &mut Reader<'_>,
+) -> Option<crate::manifest::reader::Fields<'n>> {
+    refuse_merge(field, reader);
+    field.fields(keys, reader)
+}
+
+fn refuse_merge(field: &Field<'_>, reader: &mut Reader<'_>) {
+    let Content::Mapping(mapping) = &field.node.content else { return };
+    if let Some(place) = &mapping.merge {
+        let kind = ProblemKind::MergeRefused { owner: field.owner.clone() };
+        reader.report(place, kind, Hint::advise("write out what is granted here"));
+    }
+}
+
+fn permissions_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mapping = schema::mapping(KEYS, &[], generator);
+    json_schema!({ "anyOf": [{ "const": "none" }, mapping] })
+}
+
+fn flag_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "boolean", "default": false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::element::testing;
+
+    #[test]
+    fn everything_that_can_be_granted_is_read() {
+        let text = "permissions:\n  fs: { read: [./data], write: [/srv/x], scratch: { size: 1MiB, inodes: 9 } }\n  net: \
+                    { connect: ['A.example:443', '[::1]:80'], listen: [80] }\n  subprocess: true\n  devices: [/dev/kvm]\n  \
+                    limits: { memory: 1GiB, cpu: 0.5, pids: 20, fds: 64, cpu_time: 1h, enforce: soft }\n";
+        let read = testing::read(KEY, text, read).unwrap();
+        let (fs, net, limits) = (read.fs.unwrap(), read.net.unwrap(), read.limits.unwrap());
+        assert_eq!((fs.read[0].value.as_str(), fs.write[0].value.as_str()), ("./data", "/srv/x"));
+        assert_eq!((fs.scratch.unwrap().size, fs.scratch.unwrap().inodes), (1 << 20, 9));
+        let connect: Vec<_> = net.connect.iter().map(|endpoint| endpoint.value.to_string()).collect();
+        assert_eq!((connect, net.listen), (vec!["a.example:443".into(), "[::1]:80".into()], [80].into()));
+        assert_eq!((read.subprocess, read.devices.unwrap()[0].value.as_str()), (Some(true), "/dev/kvm"));
+        assert_eq!(
+            (limits.memory, limits.cpu, limits.pids, limits.fds),
+            (Some(1 << 30), Some(500), Some(20), Some(64))
+        );
+        assert_eq!(testing::read(KEY, "permissions: none", super::read), Ok(RawPermissions::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_refused() {
+        for (text, expected) in [
+            (
+                "{net: {connect: ['*.example.com:443']}}",
+                "1:31 an item of 'connect' of 'net' of 'permissions' of service 'web': '*.example.com' stands for more \
+                 than one host | write one host and one port, as in 'api.example.com:443'",
+            ),
+            (
+                "{net: {connect: [api.example.com]}}",
+                "1:31 an item of 'connect' of 'net' of 'permissions' of service 'web': 'api.example.com' has no port \
+                 | write one host and one port, as in 'api.example.com:443'",
+            ),
+            (
+                "{limits: {memory: 64}}",
+                "1:32 'memory' of 'limits' of 'permissions' of service 'web': the size '64' has no unit \
+                 | write '64MiB' or '64KiB'",
+            ),
+            (
+                "{limits: {cpu: 0}}",
+                "1:29 'cpu' of 'limits' of 'permissions' of service 'web': '0' is no number of cores \
+                 | write how many cores, as in 0.5 or 2",
+            ),
+            (
+                "{fs: {<<: {read: [/srv]}}}",
+                "1:21 '<<' cannot be used in 'fs' of 'permissions' of service 'web' | write out what is granted here",
+            ),
+            (
+                "all",
+                "1:14 'permissions' of service 'web' is to be a mapping, as in 'key: value', not text \
+                 | write a mapping, as in 'key: value'",
+            ),
+            (
+                "{nett: none}",
+                "1:15 unknown key 'nett' in 'permissions' of service 'web' | did you mean 'net'?",
+            ),
+        ] {
+            assert_eq!(
+                testing::read(KEY, &format!("permissions: {text}"), read).unwrap_err(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}

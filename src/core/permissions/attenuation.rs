@@ -1,0 +1,240 @@
+//! [`excess`]: what one grant has that another has not. A child gets no more than its parent has (lifecycle rule 15).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{Enforce, Permissions};
+
+/// Something that was asked for beyond a ceiling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// The permission, as it is written in a manifest.
+    pub permission: &'static str,
+    /// What was asked for.
+    pub asked: String,
+    /// What there is to give.
+    pub ceiling: String,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { permission, asked, ceiling } = self;
+        write!(f, "E_ATTENUATION permission={permission} asked={asked:?} ceiling={ceiling:?}")
+    }
+}
+
+/// Everything that `asked` has beyond `ceiling`; nothing where it is within.
+#[must_use]
+pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
+    let mut found = Vec::new();
+    let readable: BTreeSet<_> = ceiling.fs.read.union(&ceiling.fs.write).cloned().collect();
+    paths("fs.read", &asked.fs.read, &readable, &mut found);
+    paths("fs.write", &asked.fs.write, &ceiling.fs.write, &mut found);
+    paths("devices", &asked.devices, &ceiling.devices, &mut found);
+    members("net.connect", &asked.net.connect, &ceiling.net.connect, &mut found);
+    members("net.listen", &asked.net.listen, &ceiling.net.listen, &mut found);
+    if asked.subprocess && !ceiling.subprocess {
+        found.push(Excess { permission: "subprocess", asked: "true".into(), ceiling: "false".into() });
+    }
+    let (scratch, most) = (asked.fs.scratch, ceiling.fs.scratch);
+    number("fs.scratch.size", Some(scratch.size), Some(most.size), &mut found);
+    number("fs.scratch.inodes", Some(scratch.inodes), Some(most.inodes), &mut found);
+    let (own, most) = (&asked.limits, &ceiling.limits);
+    number("limits.memory", own.memory, most.memory, &mut found);
+    number("limits.cpu", own.cpu, most.cpu, &mut found);
+    number("limits.pids", own.pids, most.pids, &mut found);
+    number("limits.fds", own.fds, most.fds, &mut found);
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_millis());
+    number("limits.cpu_time", seconds(own.cpu_time), seconds(most.cpu_time), &mut found);
+    if own.enforce == Enforce::Soft && most.enforce == Enforce::Hard {
+        found.push(Excess { permission: "limits.enforce", asked: "soft".into(), ceiling: "hard".into() });
+    }
+    found
+}
+
+/// A path is within another one if all of its components begin with the other's: `/srv/data2` is not in `/srv/data`.
+fn paths(
+    permission: &'static str,
+    asked: &BTreeSet<PathBuf>,
+    ceiling: &BTreeSet<PathBuf>,
+    found: &mut Vec<Excess>,
+) {
+    let shown = |paths: &BTreeSet<PathBuf>| list(paths.iter().map(|path| path.display().to_string()));
+    let within = |path: &Path| ceiling.iter().any(|root| path.starts_with(root));
+    for path in asked.iter().filter(|path| !within(path)) {
+        found.push(Excess { permission, asked: path.display().to_string(), ceiling: shown(ceiling) });
+    }
+}
+
+fn members<T: Ord + ToString>(
+    permission: &'static str,
+    asked: &BTreeSet<T>,
+    ceiling: &BTreeSet<T>,
+    found: &mut Vec<Excess>,
+) {
+    for one in asked.difference(ceiling) {
+        let ceiling = list(ceiling.iter().map(ToString::to_string));
+        found.push(Excess { permission, asked: one.to_string(), ceiling });
+    }
+}
+
+/// None is no limit, which is more than any.
+fn number<T: PartialOrd + ToString>(
+    permission: &'static str,
+    asked: Option<T>,
+    ceiling: Option<T>,
+    found: &mut Vec<Excess>,
+) {
+    let Some(ceiling) = ceiling else { return };
+    if asked.as_ref().is_none_or(|asked| *asked > ceiling) {
+        let asked = asked.map_or_else(|| "no limit".into(), |asked| asked.to_string());
+        found.push(Excess { permission, asked, ceiling: ceiling.to_string() });
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::collection::btree_set;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::permissions::{FileGrants, Limits, NetGrants, Scratch};
+
+    fn path() -> impl Strategy<Value = PathBuf> {
+        // Few names, so that paths are often below each other, and often almost.
+        proptest::collection::vec(prop_oneof!["a", "b", "ab"], 1..4)
+            .prop_map(|parts| format!("/{}", parts.join("/")).into())
+    }
+
+    fn permissions() -> impl Strategy<Value = Permissions> {
+        let endpoint = prop_oneof![Just("a:1"), Just("A.:1"), Just("b:1"), Just("[::1]:2"), Just("[0::1]:2")]
+            .prop_map(|text| text.parse().unwrap());
+        let fs = (btree_set(path(), 0..3), btree_set(path(), 0..3), 0..3u64, 0..3u64);
+        let net = (btree_set(endpoint, 0..3), btree_set(1..4u16, 0..3));
+        let limits = (
+            option::of(0..3u64),
+            option::of(0..3u32),
+            option::of(0..3u32),
+            option::of(0..3u32),
+            option::of(0..3u64),
+            any::<bool>(),
+        );
+        (fs, net, any::<bool>(), btree_set(path(), 0..2), limits).prop_map(
+            |(fs, net, subprocess, devices, limits)| {
+                let (memory, cpu, pids, fds, seconds, soft) = limits;
+                Permissions {
+                    fs: FileGrants { read: fs.0, write: fs.1, scratch: Scratch { size: fs.2, inodes: fs.3 } },
+                    net: NetGrants { connect: net.0, listen: net.1 },
+                    subprocess,
+                    devices,
+                    limits: Limits {
+                        memory,
+                        cpu,
+                        pids,
+                        fds,
+                        cpu_time: seconds.map(Duration::from_secs),
+                        enforce: if soft { Enforce::Soft } else { Enforce::Hard },
+                    },
+                }
+            },
+        )
+    }
+
+    /// Whether a service with this grant can do this one thing: the meaning that the comparison has to respect.
+    fn can(grant: &Permissions, deed: &Deed) -> bool {
+        let below = |paths: &BTreeSet<PathBuf>, path: &PathBuf| {
+            path.ancestors().any(|ancestor| paths.contains(ancestor))
+        };
+        let at_most = |limit: Option<u64>, amount: u64| limit.is_none_or(|limit| amount <= limit);
+        match deed {
+            Deed::Read(path) => below(&grant.fs.read, path) || below(&grant.fs.write, path),
+            Deed::Write(path) => below(&grant.fs.write, path),
+            Deed::Connect(text) => grant.net.connect.contains(&text.parse().unwrap()),
+            Deed::Start => grant.subprocess,
+            Deed::Memory(amount) => at_most(grant.limits.memory, *amount),
+            Deed::Pids(amount) => at_most(grant.limits.pids.map(u64::from), *amount),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Deed {
+        Read(PathBuf),
+        Write(PathBuf),
+        Connect(&'static str),
+        Start,
+        Memory(u64),
+        Pids(u64),
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        prop_oneof![
+            path().prop_map(Deed::Read),
+            path().prop_map(Deed::Write),
+            prop_oneof![Just("a:1"), Just("b:1"), Just("B:1"), Just("[::1]:2")].prop_map(Deed::Connect),
+            Just(Deed::Start),
+            (0..5u64).prop_map(Deed::Memory),
+            (0..5u64).prop_map(Deed::Pids),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn who_is_within_a_ceiling_can_do_nothing_more(asked in permissions(), ceiling in permissions(), deed in deed()) {
+            if excess(&asked, &ceiling).is_empty() {
+                prop_assert!(!can(&asked, &deed) || can(&ceiling, &deed), "{deed:?}");
+            }
+        }
+
+        #[test]
+        fn everybody_is_within_themselves(one in permissions()) {
+            prop_assert_eq!(excess(&one, &one), []);
+        }
+
+        #[test]
+        fn who_is_within_who_is_within_is_within(a in permissions(), b in permissions(), c in permissions()) {
+            if excess(&a, &b).is_empty() && excess(&b, &c).is_empty() {
+                prop_assert_eq!(excess(&a, &c), []);
+            }
+        }
+
+        #[test]
+        fn taking_away_stays_within(one in permissions(), other in permissions()) {
+            let mut less = one.clone();
+            less.fs.read = &one.fs.read & &other.fs.read;
+            less.fs.write = &one.fs.write & &other.fs.write;
+            less.net.connect = &one.net.connect & &other.net.connect;
+            less.subprocess &= other.subprocess;
+            less.limits.memory = less.limits.memory.map(|memory| memory / 2);
+            prop_assert_eq!(excess(&less, &one), []);
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_named() {
+        let mut asked = Permissions::default();
+        asked.fs.read.insert("/srv/data2".into());
+        asked.net.connect.insert("API.example.com:443".parse().unwrap());
+        let mut ceiling = Permissions::default();
+        ceiling.fs.write.insert("/srv/data".into());
+        ceiling.limits.memory = Some(1024);
+        let found: Vec<_> = excess(&asked, &ceiling).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                r#"E_ATTENUATION permission=fs.read asked="/srv/data2" ceiling="[/srv/data]""#,
+                r#"E_ATTENUATION permission=net.connect asked="api.example.com:443" ceiling="[]""#,
+                r#"E_ATTENUATION permission=limits.memory asked="no limit" ceiling="1024""#,
+            ]
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! [`Permissions`]: everything that is granted to a service, and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::Endpoint;
+
+/// What a service is allowed. The default is nothing but the small things that every service has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Permissions {
+    /// Files and folders.
+    pub fs: FileGrants,
+    /// Connections.
+    pub net: NetGrants,
+    /// Whether it may start processes.
+    pub subprocess: bool,
+    /// Device nodes, absolute.
+    pub devices: BTreeSet<PathBuf>,
+    /// The most that it may use.
+    pub limits: Limits,
+}
+
+/// What of the host's files is granted. A folder stands for all that is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileGrants {
+    /// To be read.
+    pub read: BTreeSet<PathBuf>,
+    /// To be read and written.
+    pub write: BTreeSet<PathBuf>,
+    /// The service's own folder for what it needs only while it runs.
+    pub scratch: Scratch,
+}
+
+/// A folder in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// The most bytes.
+    pub size: u64,
+    /// The most files and folders.
+    pub inodes: u64,
+}
+
+/// What connections are granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetGrants {
+    /// Where it may connect to.
+    pub connect: BTreeSet<Endpoint>,
+    /// The ports of its own loopback on which it may listen, and on which services that are granted it reach it.
+    pub listen: BTreeSet<u16>,
+}
+
+/// The most that a service may use. None: no limit but the host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// Bytes of memory, of all its processes together.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor core.
+    pub cpu: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Open descriptors of one process.
+    pub fds: Option<u32>,
+    /// Processor time of one process.
+    pub cpu_time: Option<Duration>,
+    /// What happens where this host cannot enforce one of them.
+    pub enforce: Enforce,
+}
+
+/// What happens where a limit cannot be enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enforce {
+    /// Nothing starts.
+    #[default]
+    Hard,
+    /// It is said, and the service runs without.
+    Soft,
+}
+
+/// How tight a service is held. The later, the tighter.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// Not at all: it may do what its user may. Only together with `--allow-unconfined`.
+    None,
+    /// By Landlock and system call filters, among the host's own files and processes.
+    Landlock,
+    /// By those, in namespaces of its own, where there is nothing but what was granted.
+    #[default]
+    Strict,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { size: 16 << 20, inodes: 4096 }
+    }
+}

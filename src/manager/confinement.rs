@@ -1,0 +1,74 @@
+//! From what a service is granted to what its runner is told: [`confinement`].
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use orchestrator_core::manifest::{RuntimeSpec, Service};
+use orchestrator_core::permissions::Sandbox;
+use orchestrator_port::launch::{Confinement, Sandbox as Tightness};
+
+/// What the kernel allows a process to have open, unless the manifest says otherwise.
+const DESCRIPTORS: u64 = 1024;
+
+/// What a service is held to; none where the manifest says that it is not.
+pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Confinement> {
+    let sandbox = match service.sandbox {
+        Sandbox::None => return None,
+        Sandbox::Landlock => Tightness::Landlock,
+        Sandbox::Strict => Tightness::Strict,
+    };
+    let permissions = &service.permissions;
+    let paths = |paths: &BTreeSet<PathBuf>| paths.iter().cloned().collect();
+    let limits = &permissions.limits;
+    Some(Confinement {
+        sandbox,
+        hostname: service.name.as_str().rsplit('/').next().unwrap_or_default().to_owned(),
+        read: paths(&permissions.fs.read),
+        write: paths(&permissions.fs.write),
+        runtime: runtime_files(runtime),
+        devices: paths(&permissions.devices),
+        scratch_bytes: permissions.fs.scratch.size,
+        scratch_entries: permissions.fs.scratch.inodes,
+        subprocess: permissions.subprocess,
+        network: !permissions.net.connect.is_empty() || !permissions.net.listen.is_empty(),
+        hosts: std::collections::BTreeMap::new(),
+        descriptors: Some(limits.fds.map_or(DESCRIPTORS, u64::from)),
+        processes: limits.pids.map(u64::from),
+        cpu_seconds: limits.cpu_time.map(|time| time.as_secs().max(1)),
+    })
+}
+
+/// The host's files that a runtime needs: those that its plugin names, and its program where that is elsewhere.
+pub(crate) fn runtime_files(runtime: &RuntimeSpec) -> Vec<PathBuf> {
+    let mut files = runtime.files.clone();
+    files.extend(program(runtime).filter(|program| !is_among(&runtime.files, program)));
+    files
+}
+
+/// The folders in which programs are looked for that a confined service finds too.
+pub(crate) fn visible_path(runtime: &RuntimeSpec) -> String {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let program = program(runtime);
+    let own = program.as_deref().and_then(Path::parent);
+    let seen = |folder: &PathBuf| is_among(&runtime.files, folder) || own == Some(folder);
+    let folders: Vec<_> = env::split_paths(&path).filter(seen).collect();
+    // A folder with a colon in its name is in no PATH.
+    env::join_paths(folders).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Where the runtime's program is: among what its plugin names, or else where it is found first.
+fn program(runtime: &RuntimeSpec) -> Option<PathBuf> {
+    let name = runtime.command.first().filter(|program| !program.contains(['/', '{']))?;
+    let path = env::var_os("PATH")?;
+    let found: Vec<_> = env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .filter(|program| program.is_file())
+        .filter_map(|program| program.canonicalize().ok())
+        .collect();
+    found.iter().find(|program| is_among(&runtime.files, program)).or(found.first()).cloned()
+}
+
+fn is_among(files: &[PathBuf], path: &Path) -> bool {
+    files.iter().any(|file| path.starts_with(file))
+}

@@ -1,0 +1,58 @@
+//! What this host can enforce, tried before anything starts: [`probe`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use orchestrator_core::manifest::Service;
+use orchestrator_core::permissions::{Capabilities, Controllers, Sandbox, Unenforceable, unenforceable};
+use orchestrator_port::launch::Probed;
+use orchestrator_sandbox::descriptors::sealed_program;
+use orchestrator_sandbox::spawn::{Launch, Program};
+use rustix::process::{WaitOptions, waitpid};
+
+/// Has a runner try everything that confinement is made of. `folder` is any folder; nothing is left in it. Blocks for a
+/// few milliseconds.
+///
+/// # Errors
+/// Where the runner cannot be started, or does not answer.
+pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
+    let program = sealed_program("orchestrator-runner", runner)?;
+    let (mut answer, answer_end) = io::pipe()?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let launch = Launch {
+        program: Program::Descriptor(program.as_fd()),
+        arguments: vec!["orchestrator-probe".into(), "probe".into(), folder.into()],
+        environment: Vec::new(),
+        folder: Some(Path::new("/")),
+        descriptors: vec![null.as_fd(), answer_end.as_fd(), null.as_fd()],
+        die_with_parent: false,
+        confinement: None,
+    };
+    let child = launch.spawn().map_err(io::Error::other)?;
+    drop(answer_end);
+    let mut text = Vec::new();
+    answer.read_to_end(&mut text)?;
+    waitpid(Some(child.pid), WaitOptions::empty())?;
+    let Probed { namespaces, landlock, confined } = serde_json::from_slice(&text)?;
+    Ok(Capabilities { namespaces, landlock, seccomp: confined, controllers: Controllers::default() })
+}
+
+/// What of all this cannot be enforced here. The host is tried only where there is anything to hold.
+///
+/// # Errors
+/// Where the host cannot be tried.
+pub(crate) fn check<'a>(
+    services: impl Iterator<Item = &'a Service> + Clone,
+    runner: &[u8],
+    folder: &Path,
+) -> io::Result<Vec<Unenforceable>> {
+    if services.clone().all(|service| service.sandbox == Sandbox::None) {
+        return Ok(Vec::new());
+    }
+    let host = probe(runner, folder)?;
+    let refused =
+        |service: &Service| unenforceable(&service.name, &service.permissions, service.sandbox, &host);
+    Ok(services.flat_map(refused).collect())
+}
