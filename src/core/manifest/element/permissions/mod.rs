@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 "{fs: {<<: {read: [/srv]}}}",
-                "1:21 '<<' cannot be used in 'fs' of 'permissions' of service 'web' | write out what is granted here",
+                "1:20 '<<' cannot be used in 'fs' of 'permissions' of service 'web' | write out what is granted here",
             ),
             (
                 "all",
