@@ -54,6 +54,74 @@ fn hello_greets_in_order_and_leaves_in_reverse() {
     assert_eq!(who, ["sun", "tree", "bird", "bird", "tree", "sun"], "{logs}");
 }
 
+fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name).display().to_string()
+}
+
+#[test]
+fn polyglot_runs_four_languages_side_by_side() {
+    if missing("node", "polyglot") || missing("python3", "polyglot") {
+        return;
+    }
+    let project = TestProject::new("");
+    let mut up = project.up_of(&sample("polyglot.yaml"));
+    up.wait_for("all 4 services are up");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(place(&text, "shell running") < place(&text, "snake running"), "{text}");
+    assert!(place(&text, "node running") < place(&text, "quick running"), "{text}");
+}
+
+#[test]
+fn cascade_closes_the_furthest_first_and_gives_up_in_the_end() {
+    let project = TestProject::new("");
+    let mut up = project.up_of(&sample("cascade.yaml"));
+    up.wait_for("db-1 gave up after 3 crashes, the last: Error: the disk is on fire");
+    up.wait_for("api closed: blocked by db");
+    up.interrupt();
+    let (_, text) = up.end();
+    assert!(place(&text, "web closing: closed by db") < place(&text, "api closing: closed by db"), "{text}");
+    assert!(!text.contains("metrics closing: closed by"), "it does not mind: {text}");
+    for service in ["db", "api", "web"] {
+        let times = text.lines().filter(|line| *line == format!("{service} running")).count();
+        assert_eq!(times, 3, "{service} comes back twice: {text}");
+    }
+}
+
+#[test]
+fn jobs_end_with_the_last_one() {
+    let project = TestProject::new("");
+    let (code, text) = project.up_of(&sample("jobs.yaml")).end();
+    assert_eq!(code, Some(0), "{text}");
+    let order =
+        ["schema closed: completed", "seed closed: completed", "shop running", "report closed: completed"];
+    let places = order.map(|line| place(&text, line));
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn the_example_embeds_a_manager() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["run", "--quiet", "--example", "embed"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in
+        ["greeter-1: hello from greeter\n", "visitor-1: here I am, and gone\n", "ended with exit code 0\n"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+/// Where a line is, in a text that has it.
+fn place(text: &str, line: &str) -> usize {
+    text.find(line).unwrap_or_else(|| panic!("no '{line}' in {text}"))
+}
+
 #[test]
 fn a_fifth_language_is_one_folder() {
     if missing("perl", "a fifth language") {

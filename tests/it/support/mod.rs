@@ -81,8 +81,13 @@ impl TestProject {
 
     /// Runs `up` in the foreground.
     pub(crate) fn up(&self) -> Up {
+        self.up_of("manifest.yaml")
+    }
+
+    /// The same, of another manifest.
+    pub(crate) fn up_of(&self, manifest: &str) -> Up {
         let mut child = self
-            .command(&["up"])
+            .command(&["up", manifest])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
