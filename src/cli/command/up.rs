@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let wanted = if args.services.is_empty() { names } else { args.services };
     let screen = Screen::new(context, prefixes);
     let outcome = watch(handle, wanted, interrupts, screen).await;
-    drop(api);
+    api.end().await;
     outcome
 }
 

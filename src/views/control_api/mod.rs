@@ -2,8 +2,10 @@
 //! `docs/control-api.md` describes it.
 //!
 //! The socket is the user's own (mode 0600 in a folder of mode 0700), and every caller's user id is checked as well.
-//! A caller has [`HEADER_LIMIT`] to say what it wants; at most [`CONNECTIONS`] are heard at a time.
+//! A caller has [`HEADER_LIMIT`] to say what it wants; at most [`CONNECTIONS`] are heard at a time. Who follows the
+//! project to its end is told the last of it before the socket goes.
 
+mod asked;
 mod routes;
 pub mod wire;
 
@@ -27,10 +29,15 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// How many connections are served at a time. Further ones wait in the socket's backlog.
 const CONNECTIONS: usize = 64;
 
+/// How long callers may take, at the project's end, to hear the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The API while it is served. Dropping it ends that, and removes the socket.
 #[derive(Debug)]
 pub struct ControlApi {
     socket: PathBuf,
+    /// One for each connection that could be served: all are free when nobody is being told anything.
+    places: Arc<Semaphore>,
     serving: JoinHandle<()>,
 }
 
@@ -43,9 +50,10 @@ pub fn serve(handle: ManagerHandle, socket: &Path) -> io::Result<ControlApi> {
     // Nobody else can reach into the folder, so there is no moment at which another mode would matter.
     fs::set_permissions(socket, Permissions::from_mode(0o600))?;
     let router = routes::router(handle);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let free = Arc::clone(&places);
     let serving = tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        while let Ok(place) = places.clone().acquire_owned().await {
+        while let Ok(place) = free.clone().acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, _)) if is_own(&stream) => {
                     let router = router.clone();
@@ -63,7 +71,16 @@ pub fn serve(handle: ManagerHandle, socket: &Path) -> io::Result<ControlApi> {
             }
         }
     });
-    Ok(ControlApi { socket: socket.to_owned(), serving })
+    Ok(ControlApi { socket: socket.to_owned(), places, serving })
+}
+
+impl ControlApi {
+    /// Ends it, after everybody who is listening has been told what there was to tell. Who does not listen is left.
+    pub async fn end(self) {
+        self.serving.abort();
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(LAST_WORDS, self.places.acquire_many(all)).await;
+    }
 }
 
 fn is_own(stream: &UnixStream) -> bool {

@@ -1,7 +1,7 @@
 //! The routes of the control API: each is one call of the [`ManagerHandle`].
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,6 +13,7 @@ use orchestrator_core::supervisor::{Refusal, Request};
 use orchestrator_manager::{EventItem, LogItem, LogQuery, ManagerHandle, RequestError};
 use serde::Serialize;
 
+use super::asked::{Asked, Told};
 use super::wire;
 
 pub(super) fn router(handle: ManagerHandle) -> Router {
@@ -23,11 +24,17 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/services/{verb}", post(services))
         .route("/v1/shutdown", post(shutdown))
+        .fallback(|| async {
+            Refused(StatusCode::NOT_FOUND, "bad-request", "there is nothing at this path".into())
+        })
+        .method_not_allowed_fallback(|| async {
+            Refused(StatusCode::METHOD_NOT_ALLOWED, "bad-request", "this path has another method".into())
+        })
         .with_state(handle)
 }
 
-/// An error as an answer.
-struct Refused(StatusCode, &'static str, String);
+/// An error as an answer: its status, its kind, and what to read.
+pub(super) struct Refused(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -66,7 +73,7 @@ async fn snapshots(State(handle): State<ManagerHandle>) -> Response {
     }))
 }
 
-async fn events(State(handle): State<ManagerHandle>, Query(query): Query<wire::Events>) -> Response {
+async fn events(State(handle): State<ManagerHandle>, Asked(query): Asked<wire::Events>) -> Response {
     let follow = query.follow;
     lines(stream::unfold(handle.events(query.after), move |mut reader| async move {
         let next = if follow { reader.next().await } else { reader.next_kept() };
@@ -80,7 +87,7 @@ async fn events(State(handle): State<ManagerHandle>, Query(query): Query<wire::E
 
 async fn logs(
     State(handle): State<ManagerHandle>,
-    Query(query): Query<wire::Logs>,
+    Asked(query): Asked<wire::Logs>,
 ) -> Result<Response, Refused> {
     let names = query.services.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty());
     let services = names.map(ServiceName::parse).collect::<Result<_, _>>();
@@ -103,7 +110,7 @@ async fn logs(
 async fn services(
     State(handle): State<ManagerHandle>,
     Path(verb): Path<String>,
-    Json(body): Json<wire::Services>,
+    Told(body): Told<wire::Services>,
 ) -> Result<StatusCode, Refused> {
     let mut services = body.services;
     if services.is_empty() {
@@ -121,7 +128,7 @@ async fn services(
 
 async fn shutdown(
     State(handle): State<ManagerHandle>,
-    Json(body): Json<wire::Shutdown>,
+    Told(body): Told<wire::Shutdown>,
 ) -> Result<StatusCode, Refused> {
     let request = if body.kill { Request::Kill } else { Request::Shutdown };
     handle.submit(request).await.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)

@@ -27,6 +27,7 @@ pub struct Shutdown {
 
 /// The query of `GET /v1/events`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Events {
     /// Only those after this number.
     #[serde(default)]
@@ -38,6 +39,7 @@ pub struct Events {
 
 /// The query of `GET /v1/logs`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Logs {
     /// Only these services, with commas between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
