@@ -5,7 +5,7 @@ use super::{job, name, replicated, service};
 use crate::name::{Generation, ReplicaId, StartId};
 use crate::report::{CrashReason, FinishCause, State, Why};
 use crate::service_node::NodeSpec;
-use crate::supervisor::{Action, Event, Goal, Refusal, Request};
+use crate::supervisor::{Action, Event, Goal, Refusal, Request, Timer};
 
 /// Services a, b, c: c depends on a, a on b.
 fn chain() -> World {
@@ -64,6 +64,10 @@ fn state(world: &World, service: &str) -> (State, Option<Why>) {
     let views = world.supervisor.view();
     let view = views.iter().find(|view| view.name.as_str() == service).unwrap();
     (view.state, view.why.clone())
+}
+
+fn runs_out(world: &mut World, service: &str, timer: Timer) -> Vec<Action> {
+    world.take(&Step::Timer(start_of(world, service).replica, timer))
 }
 
 /// Everything is up.
@@ -149,6 +153,35 @@ fn rule_8_what_an_older_start_says_is_ignored() {
     assert_eq!(start_of(&world, "c").generation, Generation(2));
     assert_eq!(happens(&mut world, Event::Crashed(old, CrashReason::Exit { code: 9 })), [""; 0]);
     assert_eq!(state(&world, "c").0, State::Starting);
+}
+
+#[test]
+fn rule_9_an_environment_that_is_gone_without_a_word_is_a_crash() {
+    let mut world = running(chain());
+    // Past the world, where an environment ends only after it was told to or has crashed.
+    let gone = Event::Ended(start_of(&world, "b"));
+    let actions = world.supervisor.handle(Default::default(), gone).unwrap();
+    assert!(told(&actions).contains(&"close c".into()), "{actions:?}");
+    let (closed, why) = state(&world, "b");
+    assert!(matches!((closed, &why), (State::Closed, Some(Why::BackingOff { .. }))), "{why:?}");
+}
+
+#[test]
+fn rule_10_a_start_that_takes_too_long_is_a_crash_with_a_reason() {
+    let mut world = chain();
+    start_all(&mut world);
+    assert_eq!(told(&runs_out(&mut world, "b", Timer::Start)), ["destroy b"]);
+    let (_, why) = state(&world, "b");
+    assert!(matches!(why, Some(Why::Crashed { last: CrashReason::StartTimeout { .. } })), "{why:?}");
+}
+
+#[test]
+fn rule_11_a_close_that_hangs_is_forced() {
+    let mut world = running(chain());
+    assert_eq!(ask(&mut world, Request::Stop(vec![name("c")])), ["close c"]);
+    assert_eq!(told(&runs_out(&mut world, "c", Timer::Close)), ["destroy c"]);
+    let after = service("c", &[]).close_timeout;
+    assert_eq!(state(&world, "c"), (State::Closing, Some(Why::Forced { after })));
 }
 
 #[test]
