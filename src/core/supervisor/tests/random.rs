@@ -81,7 +81,7 @@ impl Model {
         match step {
             Step::Event(Event::Crashed(start, _)) => self.crashed(&start.replica.service),
             Step::Timer(replica, Timer::Start) if world.is_starting(replica) => {
-                self.crashed(&replica.service)
+                self.crashed(&replica.service);
             }
             Step::Event(Event::Completed(start)) => self.completed.extend([start.replica.service.clone()]),
             Step::Event(Event::Request(Request::Stop(names))) => self.unwanted.extend(names.iter().cloned()),
