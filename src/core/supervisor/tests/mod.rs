@@ -9,7 +9,7 @@
 //! | 3 starts after its dependencies | `rule_03_starts_after_its_dependencies`, `rules_2_and_3_..`, `a_job_that_has_completed_..` |
 //! | 4 closes after its dependents | `rule_04_closes_after_its_dependents`, `rule_4_..` |
 //! | 5 crash cascade | `rule_05_a_crash_closes_what_depends_on_it`, `rule_05_who_crashes_is_destroyed_at_once`, `rule_5_..` |
-//! | 6 children | `rule_06_a_child_is_forgotten_after_it_has_closed`, `rule_04_..`, `rule_6_..`, `a_parent_with_children_..` in `exhaustive.rs` |
+//! | 6 children | `rule_06_a_child_is_forgotten_after_it_has_closed`, `rule_06_a_parent_starts_without_its_old_children`, `rule_04_..`, `rule_6_..`, `a_parent_with_children_..` in `exhaustive.rs` |
 //! | 7 only the running are found | the state that is told: `rule_13_..`; calls are the router's |
 //! | 8 generations | `rule_08_generations_only_grow`, `rule_08_what_an_older_start_says_changes_nothing`, `rule_8_..` |
 //! | 9 nothing outlives its connection | the manager and the runner; here, a lost connection is a crash: `rule_9_..` |

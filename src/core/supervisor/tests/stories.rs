@@ -5,7 +5,7 @@ use super::{job, name, replicated, service};
 use crate::name::{Generation, ReplicaId, StartId};
 use crate::report::{CrashReason, FinishCause, State, Why};
 use crate::service_node::NodeSpec;
-use crate::supervisor::{Action, Event, Goal, Refusal, Request, Timer};
+use crate::supervisor::{Action, Event, Goal, Moment, Refusal, Request, Timer};
 
 /// Services a, b, c: c depends on a, a on b.
 fn chain() -> World {
@@ -198,6 +198,26 @@ fn rule_12_over_its_budget_a_service_gives_up_and_its_dependents_say_why() {
     assert_eq!(state(&world, "c").1, Some(Why::BlockedBy { service: name("b") }));
     let finish = world.finished.unwrap();
     assert_eq!((finish.exit_code, finish.cause), (1, FinishCause::NothingLeft));
+}
+
+#[test]
+fn rule_12_crashes_of_long_ago_do_not_count() {
+    let mut world = running(World::new(vec![service("b", &[])]));
+    let restart = service("b", &[]).restart;
+    let mut crash_at = |now: Moment| {
+        let start = start_of(&world, "b");
+        let supervisor = &mut world.supervisor;
+        supervisor.handle(now, Event::Crashed(start.clone(), CrashReason::Exit { code: 1 })).unwrap();
+        supervisor.handle(now, Event::Ended(start)).unwrap();
+        let back = supervisor.next_deadline().expect("it is restarted");
+        assert_eq!(back, now.after(restart.backoff_min), "after the shortest wait");
+        assert_eq!(told(&supervisor.handle_timeouts(back)), ["create b"]);
+        let start = start_of(&world, "b");
+        world.supervisor.handle(back, Event::Ready(start)).unwrap();
+    };
+    crash_at(Moment(0));
+    crash_at(Moment(0).after(restart.within));
+    assert_eq!(state(&world, "b").0, State::Running);
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(super) struct World {
     /// What is to run, as far as its dependencies let it.
     wanted: BTreeSet<ServiceName>,
     environments: BTreeMap<ReplicaId, (StartId, Place)>,
+    /// What must close, since what it depends on has left running unasked, until it has.
+    doomed: BTreeSet<ServiceName>,
     /// Jobs that have run to completion since they were last created.
     completed: BTreeSet<ServiceName>,
     /// How often each replica has crashed since it was last forgiven.
@@ -56,6 +58,7 @@ impl World {
             plan: Arc::new(Plan::new(specs)),
             wanted: BTreeSet::new(),
             environments: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             completed: BTreeSet::new(),
             crashes: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -87,8 +90,8 @@ impl World {
         let name = &node.spec.name;
         let flags = (node.wanted, node.held, node.known, node.restarting, node.removing);
         let replicas: Vec<_> = node.replicas.iter().map(|replica| self.part_of_replica(replica)).collect();
-        let known = (self.wanted.contains(name), self.completed.contains(name));
-        (name, hash(&(flags, node.closing.is_some(), replicas, known)))
+        let sets = [&self.wanted, &self.doomed, &self.completed].map(|set| set.contains(name));
+        (name, hash(&(flags, node.closing.is_some(), replicas, sets)))
     }
 
     fn part_of_replica(&self, replica: &Replica) -> impl Hash {
@@ -175,6 +178,9 @@ impl World {
             Event::Ended(start) => {
                 let gone = self.environments.remove(&start.replica);
                 assert!(gone.is_some_and(|(of, _)| of == *start), "an environment ends once");
+                if self.of(&start.replica.service).count() == 0 {
+                    self.doomed.remove(&start.replica.service);
+                }
             }
             Event::CloseRequested(start) => {
                 self.wanted.remove(&start.replica.service);
@@ -233,6 +239,7 @@ impl World {
     fn create(&mut self, start: &StartId) {
         assert_eq!(self.finished, None, "a start after the end");
         self.rule_03_starts_after_its_dependencies(start);
+        self.rule_06_a_parent_starts_without_its_old_children(start);
         self.rule_12_restarts_stay_within_their_budget(start);
         self.completed.remove(&start.replica.service);
         let old = self.environments.insert(start.replica.clone(), (start.clone(), Place::Starting));
@@ -253,6 +260,10 @@ impl World {
 
     fn is_running(&self, service: &ServiceName) -> bool {
         self.of(service).any(|place| place == Place::Running)
+    }
+
+    fn is_live(&self, service: &ServiceName) -> bool {
+        self.of(service).any(|place| !matches!(place, Place::Leaving(_)))
     }
 
     fn provides(&self, on: &ServiceName, condition: Condition) -> bool {
@@ -298,18 +309,31 @@ impl World {
         assert!(actions.contains(&Action::Destroy(start.clone())), "{start} crashed, and is not destroyed");
     }
 
-    /// What lives on after everything that follows from an event has been decided has its dependencies, or waits to
-    /// close until what depends on it has closed.
-    fn rule_05_a_crash_closes_what_depends_on_it(&self) {
-        let edges = &self.plan.edges;
-        for (dependent, on, ..) in
-            edges.iter().filter(|edge| (edge.2, edge.3) == (Condition::Ready, OnCrash::Close))
-        {
-            let lives = self.of(dependent).any(|place| !matches!(place, Place::Leaving(_)));
-            let waits =
-                edges.iter().any(|(behind, this, ..)| this == dependent && self.of(behind).count() > 0);
-            assert!(!lives || self.is_running(on) || waits, "'{dependent}' lives on without '{on}'");
+    /// Who has lost a dependency closes, and so does what depends on it, even if the dependency is back by then. Each
+    /// waits with it only until what depends on it has closed.
+    fn rule_05_a_crash_closes_what_depends_on_it(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        while let Some((dependent, ..)) = plan.edges.iter().find(|edge| self.dooms(edge)) {
+            self.doomed.insert(dependent.clone());
         }
+        for service in &self.doomed {
+            let mut behind = plan.edges.iter().filter(|edge| edge.1 == *service);
+            let waits = behind.any(|(behind, ..)| self.of(behind).count() > 0);
+            assert!(!self.is_live(service) || waits, "'{service}' lives on after a crash of what it needs");
+        }
+    }
+
+    fn dooms(&self, (dependent, on, condition, on_crash): &Edge) -> bool {
+        let needs = (*condition, *on_crash) == (Condition::Ready, OnCrash::Close);
+        let lost = needs && !self.is_running(on);
+        let closes = self.doomed.contains(on) && self.of(on).count() > 0;
+        (lost || closes) && self.is_live(dependent) && !self.doomed.contains(dependent)
+    }
+
+    fn rule_06_a_parent_starts_without_its_old_children(&self, start: &StartId) {
+        let parent = &start.replica.service;
+        let old = self.plan.specs.keys().find(|name| name.parent().as_ref() == Some(parent));
+        assert!(self.is_running(parent) || old.is_none(), "{start} is created while it has old children");
     }
 
     fn rule_06_a_child_is_forgotten_after_it_has_closed(&mut self, service: &ServiceName) {
@@ -440,9 +464,12 @@ impl World {
 #[derive(Clone)]
 struct Plan {
     specs: BTreeMap<ServiceName, NodeSpec>,
-    /// Every arrow of the graph, parents included: who, on whom, how.
-    edges: Vec<(ServiceName, ServiceName, Condition, OnCrash)>,
+    /// Parents included.
+    edges: Vec<Edge>,
 }
+
+/// An arrow of the graph: who, on whom, how.
+type Edge = (ServiceName, ServiceName, Condition, OnCrash);
 
 impl Plan {
     fn new(specs: Vec<NodeSpec>) -> Self {
