@@ -34,11 +34,11 @@ fn explore(
     let mut todo = vec![(world, requests)];
     while let Some((world, left)) = todo.pop() {
         world.rule_08_what_an_older_start_says_changes_nothing();
-        let mut nexts: Vec<_> = world.steps().iter().map(|step| (after(&world, step), left)).collect();
-        match world.calm_step() {
-            Some(step) => {
-                let next = after(&world, &step).key(symmetries);
-                calm.insert((world.key(symmetries), left), (next, left));
+        let steps = world.steps();
+        let mut nexts: Vec<_> = steps.iter().map(|step| (after(&world, step), left)).collect();
+        match world.calm_step().and_then(|calm| steps.iter().position(|step| *step == calm)) {
+            Some(at) => {
+                calm.insert((world.key(symmetries), left), (nexts[at].0.key(symmetries), left));
             }
             None => world.rests_well(),
         }
