@@ -2,7 +2,7 @@
 //! tried at random on large ones. The last two check the same invariants, against a world that knows nothing of the
 //! Supervisor but the actions that it was given.
 //!
-//! | rule | where it is checked: `rule_..` in `world.rs` after every event, the rest in `stories.rs` where no file is named |
+//! | rule | where it is checked: `rule_..` in `rules.rs` after every event, the rest in `stories.rs` where no file is named |
 //! | --- | --- |
 //! | 1 names | `name.rs` and `service_graph.rs`, in tests of their own |
 //! | 2 creation follows the graph | `rule_03_..`, `rule_04_..`, `rules_2_and_3_..` |
@@ -22,7 +22,9 @@
 
 mod exhaustive;
 mod graphs;
+mod plan;
 mod random;
+mod rules;
 mod stories;
 mod world;
 
