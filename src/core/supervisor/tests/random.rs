@@ -9,9 +9,9 @@ use super::world::{Step, World};
 use super::{job, service};
 use crate::manifest::{Kind, OnCrash, RestartPolicy};
 use crate::name::ServiceName;
-use crate::report::State;
+use crate::report::{State, Why};
 use crate::service_node::NodeSpec;
-use crate::supervisor::{Event, Request};
+use crate::supervisor::{Event, Request, Timer};
 
 /// A project: each service depends on some of those before it.
 fn project() -> impl Strategy<Value = Vec<NodeSpec>> {
@@ -62,23 +62,76 @@ fn step(world: &World, choice: u32) -> Option<Step> {
     (!steps.is_empty()).then(|| steps[number % steps.len()].clone())
 }
 
-/// The simpler model: a service is up unless it has failed for good, is not wanted, or lacks what it needs. Who ignores
-/// a crash may have started before it: `ignorant` tells whether such arrows count.
-fn up_by_definition(
-    specs: &[NodeSpec],
-    out: &BTreeSet<ServiceName>,
-    ignorant: bool,
-) -> BTreeSet<ServiceName> {
-    let mut up = BTreeSet::new();
-    // Dependencies stand before their dependents.
-    for spec in specs {
-        let mut counted =
-            spec.depends_on.iter().filter(|(_, edge)| ignorant || edge.on_crash == OnCrash::Close);
-        if !out.contains(&spec.name) && counted.all(|(on, _)| up.contains(on)) {
-            up.insert(spec.name.clone());
+/// The simpler model: who has failed for good, who is not wanted, and which jobs have completed.
+struct Model {
+    specs: Vec<NodeSpec>,
+    crashes: BTreeMap<ServiceName, u32>,
+    unwanted: BTreeSet<ServiceName>,
+    completed: BTreeSet<ServiceName>,
+}
+
+impl Model {
+    fn new(specs: Vec<NodeSpec>) -> Self {
+        let (crashes, unwanted, completed) = Default::default();
+        Self { specs, crashes, unwanted, completed }
+    }
+
+    /// What the model has to know of a step that the world is about to take.
+    fn note(&mut self, world: &World, step: &Step) {
+        match step {
+            Step::Event(Event::Crashed(start, _)) => self.crashed(&start.replica.service),
+            Step::Timer(replica, Timer::Start) if world.is_starting(replica) => {
+                self.crashed(&replica.service);
+            }
+            Step::Event(Event::Completed(start)) => self.completed.extend([start.replica.service.clone()]),
+            Step::Event(Event::Request(Request::Stop(names))) => self.unwanted.extend(names.iter().cloned()),
+            Step::Event(Event::Request(Request::Start(names))) => self.want(names),
+            Step::Event(Event::Request(Request::Restart(names))) => {
+                self.want(names);
+                self.completed.retain(|job| !names.contains(job));
+            }
+            _ => {}
         }
     }
-    up
+
+    fn crashed(&mut self, service: &ServiceName) {
+        *self.crashes.entry(service.clone()).or_default() += 1;
+    }
+
+    /// These and what they depend on are wanted, and forgiven.
+    fn want(&mut self, names: &[ServiceName]) {
+        let mut wanted: BTreeSet<_> = names.iter().cloned().collect();
+        // Dependents stand after their dependencies.
+        for spec in self.specs.iter().rev() {
+            if wanted.contains(&spec.name) {
+                self.unwanted.remove(&spec.name);
+                self.crashes.remove(&spec.name);
+                wanted.extend(spec.depends_on.keys().cloned());
+            }
+        }
+    }
+
+    /// It will not run by itself, whatever else does.
+    fn is_out(&self, spec: &NodeSpec) -> bool {
+        let allowed = if spec.restart.policy == RestartPolicy::Never { 0 } else { spec.restart.max };
+        let crashes = self.crashes.get(&spec.name).copied().unwrap_or_default();
+        crashes > allowed || self.unwanted.contains(&spec.name)
+    }
+
+    /// A job is up when it has completed, whatever happened since; anything else unless it is out or lacks what it
+    /// needs. Who ignores a crash may have started before it: `ignorant` tells whether such arrows count.
+    fn up(&self, ignorant: bool) -> BTreeSet<ServiceName> {
+        let mut up = BTreeSet::new();
+        for spec in &self.specs {
+            let mut counted =
+                spec.depends_on.iter().filter(|(_, edge)| ignorant || edge.on_crash == OnCrash::Close);
+            let may = !self.is_out(spec) && counted.all(|(on, _)| up.contains(on));
+            if may || self.completed.contains(&spec.name) {
+                up.insert(spec.name.clone());
+            }
+        }
+        up
+    }
 }
 
 proptest! {
@@ -89,73 +142,22 @@ proptest! {
         specs in project(),
         choices in prop::collection::vec(any::<u32>(), 50..400),
     ) {
-        let mut world = World::new(specs.clone());
+        let (mut world, mut model) = (World::new(specs.clone()), Model::new(specs));
         world.take(&Step::Event(Event::Request(Request::Start(world.names()))));
-        let mut crashes: BTreeMap<ServiceName, u32> = BTreeMap::new();
-        let mut unwanted: BTreeSet<ServiceName> = BTreeSet::new();
-        let mut completed: BTreeSet<ServiceName> = BTreeSet::new();
-        for choice in choices {
-            let Some(step) = step(&world, choice) else { break };
-            note(&specs, &world, &step, &mut crashes, &mut unwanted, &mut completed);
+        let mut choices = choices.into_iter();
+        while let Some(step) = choices.next().and_then(|choice| step(&world, choice)).or_else(|| world.calm_step()) {
+            model.note(&world, &step);
             world.take(&step);
-        }
-        world.comes_to_rest();
-        while let Some(step) = world.calm_step() {
-            world.take(&step);
-        }
-        if world.finished.is_some() {
-            return Ok(());
-        }
-        let gave_up = |spec: &&NodeSpec| {
-            let allowed = if spec.restart.policy == RestartPolicy::Never { 0 } else { spec.restart.max };
-            crashes.get(&spec.name).copied().unwrap_or_default() > allowed
-        };
-        let failed = specs.iter().filter(gave_up).map(|spec| spec.name.clone());
-        let out: BTreeSet<_> = failed.chain(unwanted).collect();
-        // Jobs that completed before what they needed failed are beyond so simple a model.
-        if !completed.is_empty() {
-            return Ok(());
-        }
-        let surely = up_by_definition(&specs, &out, true);
-        let possibly = up_by_definition(&specs, &out, false);
-        for view in world.supervisor.view().iter().filter(|view| view.kind == Kind::Service) {
-            let running = view.state == State::Running;
-            prop_assert!(!running || possibly.contains(&view.name), "'{}' runs, and cannot", view.name);
-            prop_assert!(running || !surely.contains(&view.name), "'{}' could run: {:?}", view.name, view.why);
-        }
-    }
-}
-
-/// What the model has to know of a step.
-fn note(
-    specs: &[NodeSpec],
-    world: &World,
-    step: &Step,
-    crashes: &mut BTreeMap<ServiceName, u32>,
-    unwanted: &mut BTreeSet<ServiceName>,
-    completed: &mut BTreeSet<ServiceName>,
-) {
-    match step {
-        Step::Event(Event::Crashed(start, _)) => {
-            *crashes.entry(start.replica.service.clone()).or_default() += 1;
-        }
-        Step::Event(Event::Completed(start)) => {
-            completed.insert(start.replica.service.clone());
-        }
-        Step::Timer(replica, crate::supervisor::Timer::Start) if world.is_starting(replica) => {
-            *crashes.entry(replica.service.clone()).or_default() += 1;
-        }
-        Step::Event(Event::Request(Request::Stop(names))) => unwanted.extend(names.iter().cloned()),
-        Step::Event(Event::Request(Request::Start(names) | Request::Restart(names))) => {
-            let mut todo = names.clone();
-            while let Some(name) = todo.pop() {
-                unwanted.remove(&name);
-                crashes.remove(&name);
-                if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
-                    todo.extend(spec.depends_on.keys().cloned());
-                }
+            if world.finished.is_some() {
+                break;
             }
         }
-        _ => {}
+        world.rests_well();
+        let (surely, possibly) = (model.up(true), model.up(false));
+        for view in world.supervisor.view() {
+            let up = view.state == State::Running || view.why == Some(Why::Completed);
+            prop_assert!(!up || possibly.contains(&view.name), "'{}' is up, and cannot", view.name);
+            prop_assert!(up || !surely.contains(&view.name), "'{}' could be up: {:?}", view.name, view.why);
+        }
     }
 }

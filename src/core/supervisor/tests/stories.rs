@@ -5,7 +5,7 @@ use super::{job, name, replicated, service};
 use crate::name::{Generation, ReplicaId, StartId};
 use crate::report::{CrashReason, FinishCause, State, Why};
 use crate::service_node::NodeSpec;
-use crate::supervisor::{Action, Event, Goal, Refusal, Request};
+use crate::supervisor::{Action, Event, Goal, Moment, Refusal, Request, Timer};
 
 /// Services a, b, c: c depends on a, a on b.
 fn chain() -> World {
@@ -64,6 +64,10 @@ fn state(world: &World, service: &str) -> (State, Option<Why>) {
     let views = world.supervisor.view();
     let view = views.iter().find(|view| view.name.as_str() == service).unwrap();
     (view.state, view.why.clone())
+}
+
+fn runs_out(world: &mut World, service: &str, timer: Timer) -> Vec<Action> {
+    world.take(&Step::Timer(start_of(world, service).replica, timer))
 }
 
 /// Everything is up.
@@ -152,6 +156,35 @@ fn rule_8_what_an_older_start_says_is_ignored() {
 }
 
 #[test]
+fn rule_9_an_environment_that_is_gone_without_a_word_is_a_crash() {
+    let mut world = running(chain());
+    // Past the world, where an environment ends only after it was told to or has crashed.
+    let gone = Event::Ended(start_of(&world, "b"));
+    let actions = world.supervisor.handle(Default::default(), gone).unwrap();
+    assert!(told(&actions).contains(&"close c".into()), "{actions:?}");
+    let (closed, why) = state(&world, "b");
+    assert!(matches!((closed, &why), (State::Closed, Some(Why::BackingOff { .. }))), "{why:?}");
+}
+
+#[test]
+fn rule_10_a_start_that_takes_too_long_is_a_crash_with_a_reason() {
+    let mut world = chain();
+    start_all(&mut world);
+    assert_eq!(told(&runs_out(&mut world, "b", Timer::Start)), ["destroy b"]);
+    let (_, why) = state(&world, "b");
+    assert!(matches!(why, Some(Why::Crashed { last: CrashReason::StartTimeout { .. } })), "{why:?}");
+}
+
+#[test]
+fn rule_11_a_close_that_hangs_is_forced() {
+    let mut world = running(chain());
+    assert_eq!(ask(&mut world, Request::Stop(vec![name("c")])), ["close c"]);
+    assert_eq!(told(&runs_out(&mut world, "c", Timer::Close)), ["destroy c"]);
+    let after = service("c", &[]).close_timeout;
+    assert_eq!(state(&world, "c"), (State::Closing, Some(Why::Forced { after })));
+}
+
+#[test]
 fn rule_12_over_its_budget_a_service_gives_up_and_its_dependents_say_why() {
     let mut world = running(chain());
     for _ in 0..2 {
@@ -165,6 +198,26 @@ fn rule_12_over_its_budget_a_service_gives_up_and_its_dependents_say_why() {
     assert_eq!(state(&world, "c").1, Some(Why::BlockedBy { service: name("b") }));
     let finish = world.finished.unwrap();
     assert_eq!((finish.exit_code, finish.cause), (1, FinishCause::NothingLeft));
+}
+
+#[test]
+fn rule_12_crashes_of_long_ago_do_not_count() {
+    let mut world = running(World::new(vec![service("b", &[])]));
+    let restart = service("b", &[]).restart;
+    let mut crash_at = |now: Moment| {
+        let start = start_of(&world, "b");
+        let supervisor = &mut world.supervisor;
+        supervisor.handle(now, Event::Crashed(start.clone(), CrashReason::Exit { code: 1 })).unwrap();
+        supervisor.handle(now, Event::Ended(start)).unwrap();
+        let back = supervisor.next_deadline().expect("it is restarted");
+        assert_eq!(back, now.after(restart.backoff_min), "after the shortest wait");
+        assert_eq!(told(&supervisor.handle_timeouts(back)), ["create b"]);
+        let start = start_of(&world, "b");
+        world.supervisor.handle(back, Event::Ready(start)).unwrap();
+    };
+    crash_at(Moment(0));
+    crash_at(Moment(0).after(restart.within));
+    assert_eq!(state(&world, "b").0, State::Running);
 }
 
 #[test]

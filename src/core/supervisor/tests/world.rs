@@ -1,13 +1,16 @@
-//! [`World`]: the environments that there would be if the Supervisor's actions were carried out, and the rules that
-//! must hold of them after every event. It is told only what a ServicesManager would be told.
+//! [`World`]: the environments that there would be if the Supervisor's actions were carried out. It is told only what a
+//! ServicesManager would be told, and holds every rule of `rules.rs` after every event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
+use std::sync::Arc;
 
-use crate::manifest::{Condition, Kind, OnCrash};
-use crate::name::{Generation, ReplicaId, ServiceName, StartId};
-use crate::report::{CrashReason, EventKind, Finish, State, Why};
-use crate::service_node::NodeSpec;
+use super::plan::Plan;
+use crate::manifest::{Condition, Kind};
+use crate::name::{ReplicaId, ServiceName, StartId};
+use crate::report::{CrashReason, EventKind, Finish};
+use crate::service_node::{Life, NodeSpec, Replica, ServiceNode};
 use crate::supervisor::{Action, Event, Moment, Request, Supervisor, Timer};
 
 /// What exists of one replica.
@@ -27,19 +30,24 @@ pub(super) enum Step {
 }
 
 /// It is always now: every crash falls into the window, and timers run out when the explorer says so.
-const NOW: Moment = Moment(0);
+pub(super) const NOW: Moment = Moment(0);
 
 /// A Supervisor and the environments that it has asked for.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) supervisor: Supervisor,
-    specs: BTreeMap<ServiceName, NodeSpec>,
-    environments: BTreeMap<ReplicaId, (StartId, Place)>,
+    /// Shared, as worlds are copied by the million.
+    pub(super) plan: Arc<Plan>,
+    /// What is to run, as far as its dependencies let it.
+    pub(super) wanted: BTreeSet<ServiceName>,
+    pub(super) environments: BTreeMap<ReplicaId, (StartId, Place)>,
+    /// What must close, since what it depends on has left running unasked, until it has.
+    pub(super) doomed: BTreeSet<ServiceName>,
     /// Jobs that have run to completion since they were last created.
-    completed: BTreeSet<ServiceName>,
+    pub(super) completed: BTreeSet<ServiceName>,
     /// How often each replica has crashed since it was last forgiven.
-    crashes: BTreeMap<ReplicaId, u32>,
-    last: BTreeMap<ReplicaId, StartId>,
+    pub(super) crashes: BTreeMap<ReplicaId, u32>,
+    pub(super) last: BTreeMap<ReplicaId, StartId>,
     pub(super) finished: Option<Finish>,
 }
 
@@ -48,8 +56,10 @@ impl World {
         let supervisor = Supervisor::new(specs.clone()).unwrap();
         Self {
             supervisor,
-            specs: specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect(),
+            plan: Arc::new(Plan::new(specs)),
+            wanted: BTreeSet::new(),
             environments: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             completed: BTreeSet::new(),
             crashes: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -58,26 +68,52 @@ impl World {
     }
 
     pub(super) fn names(&self) -> Vec<ServiceName> {
-        self.specs.keys().cloned().collect()
+        self.plan.specs.keys().cloned().collect()
     }
 
-    /// Two worlds with the same key go on in the same ways.
-    pub(super) fn key(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let timers: Vec<_> = self.supervisor.armed().collect();
-        // How often something was started, and what was last told of it, decides nothing.
-        let mut nodes = self.supervisor.nodes.clone();
-        for node in &mut nodes {
-            node.reported = Default::default();
-            for replica in &mut node.replicas {
-                replica.reported = Default::default();
-                (replica.generation, replica.restarts) = (Generation(0), 0);
-            }
-        }
-        (nodes, &self.supervisor.ending, timers).hash(&mut hasher);
-        let places: Vec<_> = self.environments.iter().map(|(replica, (_, place))| (replica, place)).collect();
-        (places, &self.completed, &self.crashes).hash(&mut hasher);
-        hasher.finish()
+    /// Two worlds with the same key go on in the same ways. So have two that these ways to exchange services, given
+    /// by the places of their names in the alphabet, make the same.
+    pub(super) fn key(&self, symmetries: &[Vec<usize>]) -> u64 {
+        let mut parts: Vec<_> = self.supervisor.nodes.iter().map(|node| self.part_of(node)).collect();
+        parts.sort_unstable_by_key(|(name, _)| *name);
+        let of = |parts: Vec<u64>| {
+            let names = self.plan.specs.keys();
+            hash(&(parts, discriminant(&self.supervisor.ending), names.collect::<Vec<_>>()))
+        };
+        let exchanged = |way: &Vec<usize>| of(way.iter().map(|place| parts[*place].1).collect());
+        let same = symmetries.iter().map(exchanged).min();
+        same.unwrap_or_else(|| of(parts.iter().map(|(_, part)| *part).collect()))
+    }
+
+    /// What one service adds to the key. How often something was started, what was last told of it, and the reasons
+    /// that are given for its state decide nothing.
+    fn part_of<'a>(&self, node: &'a ServiceNode) -> (&'a ServiceName, u64) {
+        let name = &node.spec.name;
+        let flags = (node.wanted, node.held, node.known, node.restarting, node.removing);
+        let replicas: Vec<_> = node.replicas.iter().map(|replica| self.part_of_replica(replica)).collect();
+        let sets = [&self.wanted, &self.doomed, &self.completed].map(|set| set.contains(name));
+        (name, hash(&(flags, node.closing.is_some(), replicas, sets)))
+    }
+
+    fn part_of_replica(&self, replica: &Replica) -> impl Hash {
+        let then = match &replica.life {
+            Life::Closed(then) | Life::Closing { then, .. } => Some(discriminant(then)),
+            Life::Starting { .. } | Life::Running => None,
+        };
+        let destroyed = matches!(replica.life, Life::Closing { destroyed: true, .. });
+        let life = (discriminant(&replica.life), then, destroyed, replica.crashes.len());
+        let place = self.environments.get(&replica.id).map(|(_, place)| *place);
+        let timers =
+            [Timer::Start, Timer::Close, Timer::BackOff].map(|timer| self.is_armed(&replica.id, timer));
+        (life, place, timers, self.crashes_of(&replica.id))
+    }
+
+    pub(super) fn is_armed(&self, replica: &ReplicaId, timer: Timer) -> bool {
+        self.supervisor.armed().any(|armed| armed == (replica, timer))
+    }
+
+    pub(super) fn crashes_of(&self, replica: &ReplicaId) -> u32 {
+        self.crashes.get(replica).copied().unwrap_or_default()
     }
 
     /// What environments and time may do next.
@@ -86,7 +122,7 @@ impl World {
         for (start, place) in self.environments.values() {
             let start = start.clone();
             let crash = Event::Crashed(start.clone(), CrashReason::Exit { code: 1 });
-            let job = self.specs.get(&start.replica.service).is_some_and(|spec| spec.kind == Kind::Job);
+            let job = self.plan.specs.get(&start.replica.service).is_some_and(|spec| spec.kind == Kind::Job);
             match place {
                 Place::Starting => steps.extend([Event::Ready(start), crash]),
                 Place::Running if job => steps.extend([Event::Completed(start), crash]),
@@ -110,7 +146,7 @@ impl World {
 
     /// Lets something happen, carries out what the Supervisor answers, and checks every rule.
     pub(super) fn take(&mut self, step: &Step) -> Vec<Action> {
-        let before = self.last.clone();
+        let crashing = self.live_that_crashes(step);
         let actions = match step {
             Step::Timer(replica, timer) => self.supervisor.handle_timeout(NOW, replica, *timer),
             Step::Event(event) => {
@@ -121,8 +157,10 @@ impl World {
         for action in &actions {
             self.carry_out(action);
         }
+        self.rule_05_who_crashes_is_destroyed_at_once(crashing, &actions);
         self.rule_05_a_crash_closes_what_depends_on_it();
-        self.rule_08_generations_only_grow(&before);
+        self.rule_10_a_start_has_a_limit();
+        self.rule_11_a_close_that_hangs_is_forced(step);
         self.rule_13_a_node_runs_while_one_replica_does();
         actions
     }
@@ -139,9 +177,32 @@ impl World {
             Event::Ended(start) => {
                 let gone = self.environments.remove(&start.replica);
                 assert!(gone.is_some_and(|(of, _)| of == *start), "an environment ends once");
+                if self.of(&start.replica.service).count() == 0 {
+                    self.doomed.remove(&start.replica.service);
+                }
             }
-            Event::Request(Request::Start(_) | Request::Restart(_)) => self.crashes.clear(),
+            Event::CloseRequested(start) => {
+                self.wanted.remove(&start.replica.service);
+            }
+            Event::Request(request) => self.note_request(request),
             _ => {}
+        }
+    }
+
+    fn note_request(&mut self, request: &Request) {
+        match request {
+            Request::Start(names) | Request::Restart(names) => {
+                for name in self.plan.with_dependencies(names) {
+                    self.crashes.retain(|replica, _| replica.service != name);
+                    self.wanted.insert(name);
+                }
+            }
+            Request::Stop(names) => self.wanted.retain(|name| !names.contains(name)),
+            Request::Create(spec) => {
+                self.wanted.insert(spec.name.clone());
+            }
+            Request::Remove(_) => {}
+            Request::Shutdown | Request::Kill => self.wanted.clear(),
         }
     }
 
@@ -177,6 +238,8 @@ impl World {
     fn create(&mut self, start: &StartId) {
         assert_eq!(self.finished, None, "a start after the end");
         self.rule_03_starts_after_its_dependencies(start);
+        self.rule_06_a_parent_starts_without_its_old_children(start);
+        self.rule_08_generations_only_grow(start);
         self.rule_12_restarts_stay_within_their_budget(start);
         self.completed.remove(&start.replica.service);
         let old = self.environments.insert(start.replica.clone(), (start.clone(), Place::Starting));
@@ -195,136 +258,39 @@ impl World {
         self.environments.get(replica).is_some_and(|(_, place)| *place == Place::Starting)
     }
 
-    fn is_running(&self, service: &ServiceName) -> bool {
+    pub(super) fn is_running(&self, service: &ServiceName) -> bool {
         self.of(service).any(|place| place == Place::Running)
     }
 
-    fn of(&self, service: &ServiceName) -> impl Iterator<Item = Place> {
+    pub(super) fn is_live(&self, service: &ServiceName) -> bool {
+        self.of(service).any(|place| !matches!(place, Place::Leaving(_)))
+    }
+
+    pub(super) fn provides(&self, on: &ServiceName, condition: Condition) -> bool {
+        match condition {
+            Condition::Ready => self.is_running(on),
+            Condition::Completed => self.completed.contains(on),
+        }
+    }
+
+    pub(super) fn of(&self, service: &ServiceName) -> impl Iterator<Item = Place> {
         let environments = self.environments.iter().filter(move |(replica, _)| replica.service == *service);
         environments.map(|(_, (_, place))| *place)
     }
 
-    /// Every arrow of the graph, parents included: who, on whom, how.
-    fn edges(&self) -> Vec<(ServiceName, ServiceName, Condition, OnCrash)> {
-        let mut edges = Vec::new();
-        for spec in self.specs.values() {
-            let declared =
-                spec.depends_on.iter().map(|(on, edge)| (on.clone(), edge.condition, edge.on_crash));
-            let parent = spec.name.parent().map(|parent| (parent, Condition::Ready, OnCrash::Close));
-            edges.extend(
-                declared
-                    .chain(parent)
-                    .map(|(on, condition, crash)| (spec.name.clone(), on, condition, crash)),
-            );
-        }
-        edges
-    }
-
-    fn rule_03_starts_after_its_dependencies(&self, start: &StartId) {
-        for (_, on, condition, _) in self.edges().iter().filter(|edge| edge.0 == start.replica.service) {
-            let there = match condition {
-                Condition::Ready => self.is_running(on),
-                Condition::Completed => self.completed.contains(on),
-            };
-            assert!(there, "{start} is created while '{on}' is not {condition:?}");
-        }
-    }
-
-    fn rule_04_closes_after_its_dependents(&self, start: &StartId) {
-        for (dependent, ..) in self.edges().iter().filter(|edge| edge.1 == start.replica.service) {
-            assert_eq!(self.of(dependent).count(), 0, "{start} is closed while '{dependent}' is there");
-        }
-    }
-
-    /// What lives on after everything that follows from an event has been decided has its dependencies, or waits to
-    /// close until what depends on it has closed.
-    fn rule_05_a_crash_closes_what_depends_on_it(&self) {
-        let edges = self.edges();
-        for (dependent, on, ..) in
-            edges.iter().filter(|edge| (edge.2, edge.3) == (Condition::Ready, OnCrash::Close))
-        {
-            let lives = self.of(dependent).any(|place| !matches!(place, Place::Leaving(_)));
-            let waits =
-                edges.iter().any(|(behind, this, ..)| this == dependent && self.of(behind).count() > 0);
-            assert!(!lives || self.is_running(on) || waits, "'{dependent}' lives on without '{on}'");
-        }
-    }
-
-    fn rule_06_a_child_is_forgotten_after_it_has_closed(&mut self, service: &ServiceName) {
-        assert_eq!(self.of(service).count(), 0, "'{service}' is forgotten while it is there");
-        assert!(service.parent().is_some(), "'{service}' is no child");
-        self.specs.remove(service);
-        self.last.retain(|replica, _| replica.service != *service);
-        self.crashes.retain(|replica, _| replica.service != *service);
-    }
-
-    fn rule_08_generations_only_grow(&self, before: &BTreeMap<ReplicaId, StartId>) {
-        for (replica, start) in &self.last {
-            let old = before.get(replica).map_or(0, |start| start.generation.0);
-            assert!(
-                start.generation.0 == old || start.generation.0 == old + 1,
-                "{replica} went from {old} to {start}"
-            );
-        }
-    }
-
-    fn rule_12_restarts_stay_within_their_budget(&self, start: &StartId) {
-        let spec = &self.specs[&start.replica.service];
-        let crashes = self.crashes.get(&start.replica).copied().unwrap_or_default();
-        let allowed =
-            if spec.restart.policy == crate::manifest::RestartPolicy::Never { 0 } else { spec.restart.max };
-        assert!(crashes <= allowed, "{start} after {crashes} crashes, {allowed} are allowed");
-    }
-
-    fn rule_13_a_node_runs_while_one_replica_does(&self) {
-        for view in self.supervisor.view() {
-            assert_eq!(
-                view.state == State::Running,
-                self.is_running(&view.name),
-                "'{}' is {}",
-                view.name,
-                view.state
-            );
-        }
-    }
-
     /// A child that somebody has asked for.
     pub(super) fn add_child(&mut self, spec: NodeSpec) -> Vec<Action> {
-        let name = spec.name.clone();
         let accepted = self.supervisor.clone().handle(NOW, Event::Request(Request::Create(spec.clone())));
         if accepted.is_err() {
             return Vec::new();
         }
-        self.specs.insert(name, spec.clone());
+        Arc::make_mut(&mut self.plan).add(spec.clone());
         self.take(&Step::Event(Event::Request(Request::Create(spec))))
     }
+}
 
-    /// Nothing that was wanted is left waiting for something that is already there (no deadlock), and what rests says
-    /// why.
-    pub(super) fn comes_to_rest(&self) {
-        let mut world = self.clone();
-        let mut steps = 0;
-        while let Some(step) = world.calm_step() {
-            world.take(&step);
-            steps += 1;
-            assert!(steps < 100_000, "it never comes to rest");
-        }
-        for view in world.supervisor.view() {
-            assert!(
-                matches!(view.state, State::Running | State::Closed),
-                "'{}' is stuck {}",
-                view.name,
-                view.state
-            );
-            let waits =
-                matches!(view.why, Some(Why::WaitingFor { .. } | Why::BackingOff { .. } | Why::Restarting));
-            assert!(
-                view.state == State::Running || !waits,
-                "'{}' is {} for ever: {:?}",
-                view.name,
-                view.state,
-                view.why
-            );
-        }
-    }
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
