@@ -3,8 +3,10 @@
 //! With namespaces, the runner enters them first and is the first process there; whatever it starts is held further.
 //! Without, only what it starts is held.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,8 @@ pub(crate) enum ConfineError {
     Confinement(#[from] ConfinementError),
     #[error("failed to open the runner's own program")]
     Program(#[source] io::Error),
+    #[error("failed to listen for what the service may connect to")]
+    Relays(#[source] io::Error),
     #[error("failed to use the start's folder")]
     Root(#[source] io::Error),
 }
@@ -61,10 +65,17 @@ pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
 
 fn enter_namespaces(wanted: &Wanted, base: &Path, runner: OwnedFd) -> Result<Environs, ConfineError> {
     let users = Users::possible();
-    enter(&view(wanted, users), base, &wanted.hostname)?;
+    let own = |address: &IpAddr| *address != IpAddr::V6(Ipv6Addr::LOCALHOST) && !is_v4_loopback(address);
+    let addresses: BTreeSet<_> = wanted.relays.iter().map(|relay| relay.address).filter(own).collect();
+    enter(&view(wanted, users), base, &wanted.hostname, &Vec::from_iter(addresses))?;
     let root = RootFolder::in_view();
     let confinement = Confinement::new(&grants(wanted, &root, users))?;
     Ok(Environs { root, runner, confinement: Some(confinement) })
+}
+
+/// Those are the loopback interface's anyway.
+fn is_v4_loopback(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.is_loopback())
 }
 
 /// The files that the service finds.

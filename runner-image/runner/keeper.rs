@@ -168,9 +168,11 @@ impl Keeper {
     }
 }
 
-/// Starts a runner that reads its ticket from this descriptor.
+/// Starts a runner that reads its ticket from the first of these descriptors, and speaks with the gateway over the other.
 fn start(descriptors: Vec<OwnedFd>) -> Result<Pid, String> {
-    let [ticket] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| "a start comes with one descriptor")?;
+    if descriptors.is_empty() || descriptors.len() > 2 {
+        return Err("a start comes with a ticket, and a line to the gateway at most".into());
+    }
     let null = File::open("/dev/null").map_err(|error| format!("failed to open /dev/null: {error}"))?;
     let (stdout, stderr) = (stdout(), stderr());
     let launch = Launch {
@@ -178,7 +180,10 @@ fn start(descriptors: Vec<OwnedFd>) -> Result<Pid, String> {
         arguments: vec!["runner".into(), "remote".into()],
         environment: Vec::new(),
         folder: Some(Path::new("/")),
-        descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), ticket.as_fd()],
+        descriptors: [null.as_fd(), stdout.as_fd(), stderr.as_fd()]
+            .into_iter()
+            .chain(descriptors.iter().map(AsFd::as_fd))
+            .collect(),
         die_with_parent: true,
         confinement: None,
     };
@@ -197,7 +202,7 @@ async fn receive(socket: &UnixStream) -> io::Result<Option<Packet>> {
 async fn flush(socket: &UnixStream, outbox: &mut VecDeque<FromKeeper>) -> io::Result<()> {
     while let Some(message) = outbox.front() {
         let bytes = serde_json::to_vec(message)?;
-        socket.async_io(Interest::WRITABLE, || send_packet(socket, &bytes, None)).await?;
+        socket.async_io(Interest::WRITABLE, || send_packet(socket, &bytes, &[])).await?;
         outbox.pop_front();
     }
     Ok(())

@@ -18,6 +18,7 @@ mod output;
 mod plugin_host;
 mod probe;
 mod probes;
+mod relay;
 mod remote_service;
 mod resources;
 mod root_folder;

@@ -41,7 +41,7 @@ fn try_namespaces(folder: &Path) -> io::Result<()> {
             hosts: Vec::new(),
             two_users: Users::possible() == Users::Two,
         };
-        if let Err(error) = enter(&view, folder, "probe") {
+        if let Err(error) = enter(&view, folder, "probe", &[]) {
             let _ = answer_end.write_all(chain(&error).as_bytes());
         }
     })?;

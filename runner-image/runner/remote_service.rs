@@ -11,12 +11,14 @@
 //! (`plugin_host.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
 
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{Receiving, ReceivingError};
+use orchestrator_port::gateway;
 use orchestrator_port::launch::{DESCRIPTOR, LONGEST_TICKET, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
 use orchestrator_port::{
@@ -36,6 +38,7 @@ use crate::init::Init;
 use crate::output::pump;
 use crate::plugin_host::{ListenError, PluginHost};
 use crate::probes::Prober;
+use crate::relay;
 use crate::resources;
 use crate::service_process::{Environs, ServiceProcess, StartError, Surroundings, places};
 use crate::source::Source;
@@ -51,9 +54,24 @@ pub(crate) fn run() -> Result<(), RemoteError> {
     // From inside the sandbox there is no way to this socket.
     let controller = UnixStream::connect(&ticket.socket).map_err(RemoteError::Controller)?;
     controller.set_nonblocking(true).map_err(RemoteError::Controller)?;
+    let line = line(&ticket).map_err(RemoteError::Ticket)?;
     let environs = confine(&ticket);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
-    runtime.block_on(serve(controller, &ticket.token()?, environs))
+    runtime.block_on(async {
+        let environs = environs.and_then(|environs| {
+            if let (Some(line), Some(confinement)) = (line, &ticket.confinement) {
+                relay::start(line, &confinement.relays).map_err(ConfineError::Relays)?;
+            }
+            Ok(environs)
+        });
+        serve(controller, &ticket.token()?, environs).await
+    })
+}
+
+/// The line to the gateway, where there is one.
+fn line(ticket: &Ticket) -> io::Result<Option<OwnedFd>> {
+    let has_network = ticket.confinement.as_ref().is_some_and(|confinement| confinement.network);
+    has_network.then(|| inherited(gateway::DESCRIPTOR)).transpose()
 }
 
 /// Why a start ended before its time.

@@ -1,15 +1,20 @@
 //! From what a service is granted to what its runner is told: [`confinement`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use orchestrator_core::manifest::{RuntimeSpec, Service};
-use orchestrator_core::permissions::Sandbox;
+use orchestrator_core::permissions::{Host, NetGrants, Sandbox};
+use orchestrator_port::gateway::Relay;
 use orchestrator_port::launch::{Confinement, Sandbox as Tightness};
 
 /// What the kernel allows a process to have open, unless the manifest says otherwise.
 const DESCRIPTORS: u64 = 1024;
+
+/// The address that stands for the first name: 127.1.0.2, and so on. All of 127 is the loopback interface's.
+const FIRST_NAME: u32 = 0x7f01_0002;
 
 /// What a service is held to; none where the manifest says that it is not.
 pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Confinement> {
@@ -21,6 +26,7 @@ pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Co
     let permissions = &service.permissions;
     let paths = |paths: &BTreeSet<PathBuf>| paths.iter().cloned().collect();
     let limits = &permissions.limits;
+    let (relays, hosts) = relays(&permissions.net);
     Some(Confinement {
         sandbox,
         hostname: service.name.as_str().rsplit('/').next().unwrap_or_default().to_owned(),
@@ -32,11 +38,33 @@ pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Co
         scratch_entries: permissions.fs.scratch.inodes,
         subprocess: permissions.subprocess,
         network: !permissions.net.connect.is_empty() || !permissions.net.listen.is_empty(),
-        hosts: std::collections::BTreeMap::new(),
+        relays,
+        hosts,
         descriptors: Some(limits.fds.map_or(DESCRIPTORS, u64::from)),
         processes: limits.pids.map(u64::from),
         cpu_seconds: limits.cpu_time.map(|time| time.as_secs().max(1)),
     })
+}
+
+/// What is made inside of what is granted outside: an address of the loopback interface for each name, and the address
+/// itself where that is granted.
+fn relays(net: &NetGrants) -> (Vec<Relay>, BTreeMap<String, String>) {
+    let mut hosts = BTreeMap::new();
+    let mut relays = Vec::new();
+    for endpoint in &net.connect {
+        let address = match &endpoint.host {
+            Host::Address(address) => *address,
+            Host::Name(name) => {
+                let number = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+                let address: &mut Ipv4Addr =
+                    hosts.entry(name.clone()).or_insert_with(|| Ipv4Addr::from(FIRST_NAME + number));
+                (*address).into()
+            }
+        };
+        relays.push(Relay { address, port: endpoint.port, to: endpoint.to_string() });
+    }
+    let hosts = hosts.into_iter().map(|(name, address)| (name, address.to_string()));
+    (relays, hosts.collect())
 }
 
 /// The host's files that a runtime needs: those that its plugin names, and its program where that is elsewhere.

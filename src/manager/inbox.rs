@@ -46,6 +46,11 @@ pub(crate) enum Happening {
     CloseRequested,
     /// An exception that nobody caught.
     Exception(Exception),
+    /// Something that it tried was refused, or could not be done.
+    Refused {
+        /// What, as the end of a sentence that begins with the replica.
+        what: String,
+    },
     /// What it uses.
     Usage(Resources),
     /// Nothing is left of it. The last happening of a start.

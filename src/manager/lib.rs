@@ -14,6 +14,7 @@ mod confinement;
 mod environment;
 mod event_stream;
 mod facts;
+mod gateway;
 mod handle;
 mod inbox;
 mod lines;

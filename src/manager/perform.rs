@@ -55,6 +55,7 @@ impl ServicesManager {
             logs: self.logs.clone(),
             shipper: Arc::clone(&self.shipper),
             environment: Box::new(ProcessEnvironment::new(&self.keeper)),
+            gateway: self.gateway.clone(),
             folder: self.project.runtime().join(format!("s{}", self.starts)),
         };
         tokio::spawn(container.run());

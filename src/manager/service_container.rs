@@ -8,6 +8,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::environment::Environment;
+use crate::gateway::Gateway;
 use crate::inbox::{Happening, Inbox};
 use crate::log_store::LogStore;
 use crate::service_controller::{Command, Outcome, ServiceController, Shipment};
@@ -42,6 +44,7 @@ pub(crate) struct ServiceContainer {
     pub(crate) logs: LogStore,
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) environment: Box<dyn Environment>,
+    pub(crate) gateway: Gateway,
     /// The start's own folder, not made yet.
     pub(crate) folder: PathBuf,
 }
@@ -67,10 +70,20 @@ impl ServiceContainer {
         let shipment = self.gather().await?;
         let token = Token::generate();
         let (listener, ticket) = self.prepare(&token).map_err(broken("cannot make the start's folder"))?;
+        // Hung up when the start is over.
+        let line = match &ticket.confinement {
+            Some(confinement) if confinement.network => Some(
+                self.gateway
+                    .line(Arc::clone(&self.service), self.inbox.clone())
+                    .map_err(broken("cannot make a line to the gateway"))?,
+            ),
+            _ => None,
+        };
+        let (_line, gateway) = line.unzip();
         let port = tokio::select! {
             biased;
             _ = self.commands.recv() => return Ok(Outcome::Closed),
-            port = connect(&mut *self.environment, &self.inbox, listener, ticket, &token) => port?,
+            port = connect(&mut *self.environment, &self.inbox, listener, ticket, gateway, &token) => port?,
         };
         let controller = ServiceController::new(
             port,
@@ -117,10 +130,11 @@ async fn connect(
     inbox: &Inbox,
     listener: UnixListener,
     ticket: Ticket,
+    gateway: Option<OwnedFd>,
     token: &Token,
 ) -> Result<ConnectionPort, CrashReason> {
     let socket = ticket.socket.clone();
-    let started = environment.start(ticket).await;
+    let started = environment.start(ticket, gateway).await;
     started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
     inbox.tell(Happening::Phase(Phase::Connecting)).await;
     let port = tokio::select! {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::environment::{EnvironmentError, Keeper};
 use crate::event_stream::{EventStream, now_millis};
 use crate::facts::Facts;
+use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Input, queue};
 use crate::log_store::LogStore;
@@ -46,6 +47,7 @@ pub struct ServicesManager {
     pub(crate) containers: HashMap<ReplicaId, Live>,
     pub(crate) keeper: Keeper,
     pub(crate) shipper: Arc<Shipper>,
+    pub(crate) gateway: Gateway,
     pub(crate) inbox: mpsc::Sender<Input>,
     pub(crate) events: EventStream,
     pub(crate) logs: LogStore,
@@ -169,6 +171,7 @@ impl ServicesManager {
             containers: HashMap::new(),
             keeper,
             shipper: Arc::new(shipper),
+            gateway: Gateway::default(),
             inbox,
             events: EventStream::new(),
             logs,
@@ -293,6 +296,10 @@ impl ServicesManager {
             Happening::Exception(exception) => {
                 let (replica, generation) = (start.replica, start.generation);
                 self.events.publish(EventKind::Exception { replica, generation, exception });
+            }
+            Happening::Refused { what } => {
+                let (replica, generation) = (start.replica, start.generation);
+                self.events.publish(EventKind::Refused { replica, generation, what });
             }
             Happening::Ready => self.tell(Event::Ready(start)),
             Happening::Completed => self.tell(Event::Completed(start)),

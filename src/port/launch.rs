@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::Relay;
 use crate::token::{NotAToken, Token};
 
 /// The descriptor through which a runner reads its ticket, and a keeper speaks.
@@ -50,6 +51,8 @@ pub struct Confinement {
     pub subprocess: bool,
     /// Whether there is anything that it may connect to or listen on.
     pub network: bool,
+    /// What is made inside of what it may connect to.
+    pub relays: Vec<Relay>,
     /// Names of hosts beyond `localhost`, with the loopback addresses that stand for them.
     pub hosts: BTreeMap<String, String>,
     /// The most open descriptors of a process.

@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod channel;
 mod connection_port;
 mod frame;
+pub mod gateway;
 mod handshake;
 pub mod keeper;
 pub mod launch;

@@ -14,6 +14,7 @@
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process;
@@ -49,11 +50,12 @@ impl From<io::Error> for EnterError {
     }
 }
 
-/// Goes on in namespaces. Only the first process there returns with success. The calling process must have one thread.
+/// Goes on in namespaces, where the loopback interface has these addresses besides its own. Only the first process there
+/// returns with success. The calling process must have one thread.
 ///
 /// # Errors
 /// What was refused. Whoever gets the error is not to run anything of a service.
-pub fn enter(view: &View, base: &Path, hostname: &str) -> Result<(), EnterError> {
+pub fn enter(view: &View, base: &Path, hostname: &str, addresses: &[IpAddr]) -> Result<(), EnterError> {
     let users = Users::possible();
     let outside = own();
     let (gathered, claim) = match users {
@@ -76,6 +78,10 @@ pub fn enter(view: &View, base: &Path, hostname: &str) -> Result<(), EnterError>
         0 => {
             drop((lifeline, claim));
             die_with(&alive)?;
+            set_loopback_up()?;
+            for address in addresses {
+                add_to_loopback(*address)?;
+            }
             be_first(gathered, base, hostname, users)
         }
         child => {
@@ -101,7 +107,6 @@ fn unshare() -> Result<(), EnterError> {
 /// The first process of the namespaces makes them what they are to be.
 fn be_first(gathered: Gathered<'_>, base: &Path, hostname: &str, users: Users) -> Result<(), EnterError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    set_loopback_up()?;
     // Low ports are as good as others where nobody else is. Where they are not, a service is told so.
     let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     rustix::system::sethostname(hostname.as_bytes())
@@ -163,6 +168,56 @@ fn set_loopback_up() -> Result<(), EnterError> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
     };
     if answer == 0 { Ok(()) } else { Err(last("switch the loopback interface on")) }
+}
+
+/// The index of the loopback interface, in every network namespace.
+const LOOPBACK: libc::c_int = 1;
+
+/// The kernel's request to give an interface an address of IPv6.
+#[repr(C)]
+struct AddressV6 {
+    address: libc::in6_addr,
+    prefix: u32,
+    interface: libc::c_int,
+}
+
+/// Gives the loopback interface one more address, that of a destination outside.
+fn add_to_loopback(address: IpAddr) -> Result<(), EnterError> {
+    let what = "give the loopback interface an address";
+    let family = match address {
+        IpAddr::V4(_) => rustix::net::AddressFamily::INET,
+        IpAddr::V6(_) => rustix::net::AddressFamily::INET6,
+    };
+    let socket = rustix::net::socket(family, rustix::net::SocketType::DGRAM, None)
+        .map_err(|error| system(what)(error.into()))?;
+    // SAFETY: structures of plain data that outlive the calls; a socket's address fits into a request's.
+    let answer = unsafe {
+        match address {
+            IpAddr::V4(address) => {
+                let mut request: libc::ifreq = std::mem::zeroed();
+                // A name of its own for each address, as the kernel wants it.
+                let name = format!("lo:{:x}", u32::from(address));
+                for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+                    *place = byte.cast_signed();
+                }
+                let mut place: libc::sockaddr_in = std::mem::zeroed();
+                place.sin_family = libc::AF_INET as libc::sa_family_t;
+                place.sin_addr.s_addr = u32::from(address).to_be();
+                std::ptr::copy_nonoverlapping(
+                    (&raw const place).cast::<libc::sockaddr>(),
+                    &raw mut request.ifr_ifru.ifru_addr,
+                    1,
+                );
+                libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request)
+            }
+            IpAddr::V6(address) => {
+                let address = libc::in6_addr { s6_addr: address.octets() };
+                let request = AddressV6 { address, prefix: 128, interface: LOOPBACK };
+                libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request)
+            }
+        }
+    };
+    if answer == 0 { Ok(()) } else { Err(last(what)) }
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> EnterError {

@@ -19,6 +19,7 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Exception { replica, exception, .. } => {
             return palette.bad(&exception_lines(&replica.to_string(), exception));
         }
+        EventKind::Refused { replica, what, .. } => format!("{replica} {what}"),
         EventKind::Child { service, created } => child(service, *created),
         EventKind::Closing { cause } => format!("closing in order: {}", said_cause(cause)),
         EventKind::Finished { finish } => finished(finish),
@@ -33,7 +34,10 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
 #[must_use]
 pub fn is_news(event: &Event) -> bool {
     match &event.kind {
-        EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::Exception { .. } => true,
+        EventKind::Crash { .. }
+        | EventKind::GaveUp { .. }
+        | EventKind::Exception { .. }
+        | EventKind::Refused { .. } => true,
         EventKind::Service { state, why, .. } => is_told(*state, why.as_ref()),
         EventKind::Closing { cause } => !matches!(cause, FinishCause::Asked | FinishCause::Killed),
         EventKind::Replica { .. } | EventKind::Child { .. } | EventKind::Finished { .. } => false,

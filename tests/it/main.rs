@@ -8,6 +8,7 @@ mod jobs;
 mod lifecycle;
 mod logs;
 mod manifest_errors;
+mod network;
 mod nothing_left_behind;
 mod readiness;
 mod samples;

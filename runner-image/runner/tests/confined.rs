@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use orchestrator_port::launch::{Confinement, Sandbox};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol};
+use orchestrator_sandbox::descriptors::packet_pair;
 use rustix::process::geteuid;
 use support::{Booth, Controller, Rest, RunnerProcess, runner, runner_as, shell};
 
@@ -32,6 +33,7 @@ fn nothing() -> Confinement {
         scratch_entries: 64,
         subprocess: true,
         network: false,
+        relays: Vec::new(),
         hosts: BTreeMap::new(),
         descriptors: Some(64),
         processes: None,
@@ -56,9 +58,12 @@ impl Confined {
             chown(&booth.root, Some(user), Some(user)).unwrap();
         }
         let ticket = booth.ticket_to(&booth.token, Some(confinement));
+        // Where there is a network, there is a line to the gateway; here nobody listens to it.
+        let (_gateway, line) = packet_pair().unwrap();
+        let descriptors = [ticket.as_fd(), line.as_fd()];
         let process = match user {
-            Some(user) => runner_as(user, &["remote"], ticket.as_fd()),
-            None => runner(&["remote"], ticket.as_fd()),
+            Some(user) => runner_as(user, &["remote"], &descriptors),
+            None => runner(&["remote"], &descriptors),
         };
         let (sender, receiver) = booth.accept().await;
         Self { booth, process, controller: Controller { sender, receiver } }

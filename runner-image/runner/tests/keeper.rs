@@ -27,13 +27,13 @@ impl Keeper {
     fn start() -> Self {
         let (ours, theirs) = descriptors::packet_pair().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let process = runner(&["keeper", folder.path().to_str().unwrap()], theirs.as_fd());
+        let process = runner(&["keeper", folder.path().to_str().unwrap()], &[theirs.as_fd()]);
         Self { process, socket: UnixStream::from_std(ours.into()).unwrap(), folder }
     }
 
     fn tell(&self, message: ToKeeper, descriptor: Option<&OwnedFd>) {
         let bytes = serde_json::to_vec(&message).unwrap();
-        descriptors::send_packet(&self.socket, &bytes, descriptor.map(AsFd::as_fd)).unwrap();
+        descriptors::send_packet(&self.socket, &bytes, descriptor.map(AsFd::as_fd).as_slice()).unwrap();
     }
 
     async fn hear(&self) -> FromKeeper {
@@ -142,6 +142,6 @@ async fn the_signals_of_a_terminal_do_nothing() {
 async fn a_start_without_a_ticket_fails() {
     let keeper = Keeper::start();
     keeper.tell(ToKeeper::Start { id: 3 }, None);
-    let error = "a start comes with one descriptor".into();
+    let error = "a start comes with a ticket, and a line to the gateway at most".into();
     assert_eq!(keeper.hear().await, FromKeeper::Failed { id: 3, error });
 }

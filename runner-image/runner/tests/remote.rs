@@ -346,7 +346,7 @@ async fn sigterm_to_the_runner_is_as_losing_the_connection() {
 async fn a_runner_that_is_refused_ends() {
     let booth = Booth::new();
     let other = orchestrator_port::Token::generate();
-    let process = runner(&["remote"], booth.ticket(&other).as_fd());
+    let process = runner(&["remote"], &[booth.ticket(&other).as_fd()]);
     booth.refuse().await;
     assert_eq!(process.wait().await, Some(1));
     assert!(is_empty(&booth.root));

@@ -76,6 +76,15 @@ pub enum EventKind {
         /// The exception.
         exception: Exception,
     },
+    /// Something that a replica tried was refused, or could not be done for it.
+    Refused {
+        /// The replica.
+        replica: ReplicaId,
+        /// Which start of it.
+        generation: Generation,
+        /// What, as the end of a sentence that begins with the replica; with what would allow it, where that is known.
+        what: String,
+    },
     /// A child service was created or forgotten.
     Child {
         /// The child.

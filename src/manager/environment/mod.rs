@@ -2,6 +2,8 @@
 
 mod process;
 
+use std::os::fd::OwnedFd;
+
 use futures_util::future::BoxFuture;
 use orchestrator_port::launch::Ticket;
 
@@ -9,8 +11,13 @@ pub(crate) use process::{Keeper, ProcessEnvironment};
 
 /// One place for one start. Made by its back end, started once, gone in the end.
 pub(crate) trait Environment: Send + Sync {
-    /// Brings it up with a runner in it that has been handed the ticket, and will connect.
-    fn start(&mut self, ticket: Ticket) -> BoxFuture<'_, Result<(), EnvironmentError>>;
+    /// Brings it up with a runner in it that has been handed the ticket, and will connect. Where its service has a
+    /// network, `gateway` is the runner's end of its line.
+    fn start(
+        &mut self,
+        ticket: Ticket,
+        gateway: Option<OwnedFd>,
+    ) -> BoxFuture<'_, Result<(), EnvironmentError>>;
 
     /// The host's number for a process that has this one inside. The same where there is no difference.
     fn pid_on_host(&self, inside: u32) -> u32;

@@ -42,8 +42,8 @@ pub(crate) struct Keeper {
 /// What a start wants of the keeper.
 #[derive(Debug)]
 enum Command {
-    /// Start a runner with the ticket in this pipe, and tell here what becomes of it.
-    Start { id: u64, ticket: OwnedFd, life: watch::Sender<Life> },
+    /// Start a runner with its ticket in a pipe, and its line to the gateway; and tell here what becomes of it.
+    Start { id: u64, descriptors: Vec<OwnedFd>, life: watch::Sender<Life> },
     /// Kill a runner and everything below it.
     Kill { id: u64 },
 }
@@ -144,15 +144,16 @@ async fn hand_on(
     command: Command,
     lives: &mut HashMap<u64, watch::Sender<Life>>,
 ) -> io::Result<()> {
-    let (message, descriptor) = match command {
-        Command::Start { id, ticket, life } => {
+    let (message, descriptors) = match command {
+        Command::Start { id, descriptors, life } => {
             lives.insert(id, life);
-            (ToKeeper::Start { id }, Some(ticket))
+            (ToKeeper::Start { id }, descriptors)
         }
-        Command::Kill { id } => (ToKeeper::Kill { id }, None),
+        Command::Kill { id } => (ToKeeper::Kill { id }, Vec::new()),
     };
     let bytes = serde_json::to_vec(&message)?;
-    let send = || send_packet(socket, &bytes, descriptor.as_ref().map(AsFd::as_fd));
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let send = || send_packet(socket, &bytes, &descriptors);
     socket.async_io(Interest::WRITABLE, send).await
 }
 
@@ -194,11 +195,15 @@ impl ProcessEnvironment {
         Self { keeper: keeper.commands.clone(), id, life: None }
     }
 
-    async fn bring_up(&mut self, ticket: Ticket) -> Result<(), EnvironmentError> {
+    async fn bring_up(&mut self, ticket: Ticket, gateway: Option<OwnedFd>) -> Result<(), EnvironmentError> {
         let ticket = in_pipe(&ticket).map_err(EnvironmentError::Ticket)?;
         let (teller, mut life) = watch::channel(Life::Asked);
         self.life = Some(life.clone());
-        let start = Command::Start { id: self.id, ticket, life: teller };
+        let start = Command::Start {
+            id: self.id,
+            descriptors: [ticket].into_iter().chain(gateway).collect(),
+            life: teller,
+        };
         self.keeper.send(start).await.map_err(|_| EnvironmentError::NoKeeper)?;
         let answered = life.wait_for(|life| *life != Life::Asked).await;
         match &*answered.map_err(|_| EnvironmentError::NoKeeper)? {
@@ -209,8 +214,12 @@ impl ProcessEnvironment {
 }
 
 impl Environment for ProcessEnvironment {
-    fn start(&mut self, ticket: Ticket) -> BoxFuture<'_, Result<(), EnvironmentError>> {
-        self.bring_up(ticket).boxed()
+    fn start(
+        &mut self,
+        ticket: Ticket,
+        gateway: Option<OwnedFd>,
+    ) -> BoxFuture<'_, Result<(), EnvironmentError>> {
+        self.bring_up(ticket, gateway).boxed()
     }
 
     fn pid_on_host(&self, inside: u32) -> u32 {

@@ -161,9 +161,9 @@ fn who_is_not_there_has_no_children() {
 fn packets_keep_their_bounds_and_carry_descriptors() {
     let (left, right) = descriptors::packet_pair().unwrap();
     let (mut reader, writer) = io::pipe().unwrap();
-    descriptors::send_packet(&left, b"one", None).unwrap();
-    descriptors::send_packet(&left, b"two", Some(writer.as_fd())).unwrap();
-    descriptors::send_packet(&left, b"too long", None).unwrap();
+    descriptors::send_packet(&left, b"one", &[]).unwrap();
+    descriptors::send_packet(&left, b"two", &[writer.as_fd()]).unwrap();
+    descriptors::send_packet(&left, b"too long", &[]).unwrap();
     drop(writer);
     let one = descriptors::receive_packet(&right, 5).unwrap().unwrap();
     assert_eq!((one.bytes.as_slice(), one.descriptors.len()), (b"one".as_slice(), 0));
@@ -178,7 +178,7 @@ fn packets_keep_their_bounds_and_carry_descriptors() {
     assert_eq!(kind(descriptors::receive_packet(&right, 5)), io::ErrorKind::WouldBlock);
     drop(left);
     assert!(descriptors::receive_packet(&right, 5).unwrap().is_none());
-    assert_eq!(descriptors::send_packet(&right, b"x", None).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(descriptors::send_packet(&right, b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
 #[test]

@@ -25,14 +25,14 @@ use tokio::time::timeout;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Starts the runner in one of its roles, with these descriptors from 3 on.
-pub(crate) fn runner(arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerProcess {
+pub(crate) fn runner(arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> RunnerProcess {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let launch = Launch {
         program: Program::Path(Path::new(env!("CARGO_BIN_EXE_runner"))),
         arguments: ["runner"].iter().chain(arguments).map(Into::into).collect(),
         environment: Vec::new(),
         folder: Some(Path::new("/")),
-        descriptors: vec![null.as_fd(), null.as_fd(), null.as_fd(), descriptor],
+        descriptors: [&[null.as_fd(); 3], descriptors].concat(),
         die_with_parent: false,
         confinement: None,
     };
@@ -40,18 +40,19 @@ pub(crate) fn runner(arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerPr
 }
 
 /// The same, as another user; for root only.
-pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptor: BorrowedFd<'_>) -> RunnerProcess {
+pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> RunnerProcess {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let user = user.to_string();
-    let switch = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--", "/proc/self/fd/4"];
     // Its path may lead through folders of root's.
     let program = File::open(env!("CARGO_BIN_EXE_runner")).unwrap();
+    let path = format!("/proc/self/fd/{}", 3 + descriptors.len());
+    let switch = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--", &path];
     let launch = Launch {
         program: Program::Path(Path::new("/usr/bin/setpriv")),
         arguments: switch.iter().chain(arguments).map(Into::into).collect(),
         environment: Vec::new(),
         folder: Some(Path::new("/")),
-        descriptors: vec![null.as_fd(), null.as_fd(), null.as_fd(), descriptor, program.as_fd()],
+        descriptors: [&[null.as_fd(); 3], descriptors, &[program.as_fd()]].concat(),
         die_with_parent: false,
         confinement: None,
     };
@@ -154,7 +155,7 @@ impl Start {
     /// A runner that has said that it is ready.
     pub(crate) async fn ready() -> Self {
         let booth = Booth::new();
-        let process = runner(&["remote"], booth.ticket(&booth.token).as_fd());
+        let process = runner(&["remote"], &[booth.ticket(&booth.token).as_fd()]);
         let (sender, receiver) = booth.accept().await;
         let mut controller = Controller { sender, receiver };
         assert_eq!(controller.hear().await, FromRemote::Ready);
