@@ -175,7 +175,7 @@ impl Listening {
                     }
                     Err(_) => {
                         self.refuse(format!("has {CONNECTIONS} connections already, so not another to {to}"))
-                            .await
+                            .await;
                     }
                 }
                 true
