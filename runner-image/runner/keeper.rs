@@ -95,7 +95,7 @@ impl Keeper {
             tokio::select! {
                 _ = self.children.recv() => self.collect()?,
                 packet = receive(&self.socket), if readable => match packet? {
-                    Some(packet) => self.hear(packet)?,
+                    Some(packet) => self.hear(&packet)?,
                     None => return Ok(()),
                 },
                 sent = flush(&self.socket, &mut self.outbox), if writable => match sent {
@@ -106,10 +106,10 @@ impl Keeper {
         }
     }
 
-    fn hear(&mut self, packet: Packet) -> io::Result<()> {
+    fn hear(&mut self, packet: &Packet) -> io::Result<()> {
         match serde_json::from_slice(&packet.bytes)? {
             ToKeeper::Start { id } => {
-                let said = match start(packet.descriptors) {
+                let said = match start(&packet.descriptors) {
                     Ok(pid) => {
                         self.runners.insert(id, pid);
                         FromKeeper::Started { id, pid: pid.as_raw_nonzero().get().unsigned_abs() }
@@ -169,7 +169,7 @@ impl Keeper {
 }
 
 /// Starts a runner that reads its ticket from the first of these descriptors, and speaks with the gateway over the other.
-fn start(descriptors: Vec<OwnedFd>) -> Result<Pid, String> {
+fn start(descriptors: &[OwnedFd]) -> Result<Pid, String> {
     if descriptors.is_empty() || descriptors.len() > 2 {
         return Err("a start comes with a ticket, and a line to the gateway at most".into());
     }

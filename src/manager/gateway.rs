@@ -18,11 +18,12 @@ use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::{Endpoint, Host, NetGrants};
 use orchestrator_port::gateway::{FromGateway, LONGEST_PACKET, ToGateway};
 use orchestrator_sandbox::descriptors::{Packet, packet_pair, receive_packet, send_packet};
-use tokio::io::{Interest, copy_bidirectional_with_sizes};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::carry::carry;
 use crate::inbox::{Happening, Inbox};
 
 /// How long a destination may take to be found and to accept.
@@ -33,9 +34,6 @@ const CONNECTIONS: usize = 256;
 
 /// How many wishes to reach a service wait for its runner.
 const WISHES: usize = 64;
-
-/// How much is carried at a time, in each direction.
-const BUFFER: usize = 128 * 1024;
 
 /// Shared by all starts. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -199,14 +197,15 @@ impl Listening {
 
     /// Connects what the service has opened to where it leads, and carries bytes until both have ended.
     async fn open(&self, to: &Endpoint, inside: OwnedFd) {
-        let Ok(mut inside) = stream(inside) else { return };
+        let Ok(inside) = stream(inside) else { return };
         let refused = match self.service.permissions.may_connect(&self.service.name, to) {
             Err(denial) => format!("may not {}; to allow it: {}", denial.tried, denial.grant),
             Ok(()) => match timeout(DIAL_LIMIT, self.dial(to)).await {
-                Ok(Ok(mut outside)) => {
+                Ok(Ok(outside)) => {
                     // What is to wait for more is each side's own choice.
                     let _ = (inside.set_nodelay(true), outside.set_nodelay(true));
-                    let _ = copy_bidirectional_with_sizes(&mut inside, &mut outside, BUFFER, BUFFER).await;
+                    // How it ends is the two ends' own matter.
+                    let _ = carry(&inside, &outside).await;
                     return;
                 }
                 Ok(Err(why)) => format!("cannot reach {to}: {why}"),

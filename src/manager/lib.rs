@@ -10,6 +10,7 @@
 //!        +---- LogStore (a writer thread, bounded) <------ lines ----------+
 //! ```
 
+mod carry;
 mod confinement;
 mod environment;
 mod event_stream;
