@@ -152,6 +152,13 @@ fn forbidden() -> Rules {
         rules.when(libc::SYS_ioctl, &[argument(1, Dword, Eq, request)]);
     }
     rules.when(libc::SYS_prlimit64, &[argument(0, Dword, Ne, 0)]);
+    // The runner is process 1 of a service's namespace, and may be of the same user; whole users and groups have it in them.
+    let runner = |index| argument(index, Dword, Eq, 1);
+    rules.when(libc::SYS_setpriority, &[argument(0, Dword, Ne, libc::PRIO_PROCESS.into())]);
+    rules.when(libc::SYS_setpriority, &[runner(1)]);
+    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
+        rules.when(call, &[runner(0)]);
+    }
     // Set-user-id and set-group-id files.
     for &(call, mode) in lists::MODES {
         for bits in [0o2000, 0o4000, 0o6000] {
