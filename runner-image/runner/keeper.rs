@@ -15,8 +15,9 @@ use std::io::{self, stderr, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, ToKeeper};
+use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
 use orchestrator_port::launch::DESCRIPTOR;
+use orchestrator_sandbox::cgroup::{self, Group, GroupLimits};
 use orchestrator_sandbox::descriptors::{Packet, inherited, receive_packet, send_packet};
 use orchestrator_sandbox::spawn::{Launch, Program};
 use orchestrator_sandbox::tree::{self, Ended, Reaped};
@@ -57,19 +58,25 @@ pub(crate) enum KeeperError {
     Remove(#[source] io::Error),
 }
 
+/// The runner's processes in a start's group: the one outside of its namespaces, and the one inside.
+const RUNNERS_OWN: u64 = 2;
+
 async fn serve(socket: OwnedFd) -> Result<(), KeeperError> {
     ioctl_fionbio(&socket, true).map_err(|error| KeeperError::Socket(error.into()))?;
     let mut keeper = Keeper {
         socket: UnixStream::from_std(socket.into()).map_err(KeeperError::Socket)?,
         children: signal(SignalKind::child()).map_err(KeeperError::SetUp)?,
         runners: HashMap::new(),
+        groups: HashMap::new(),
         ended: Vec::new(),
         outbox: VecDeque::new(),
     };
     // Taken and never read: so they do nothing.
     let deaf = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    cgroup::remove_abandoned();
     let served = keeper.serve().await;
     let ended = keeper.end_everything().await;
+    keeper.groups.values().for_each(Group::remove);
     drop(deaf);
     served.map_err(KeeperError::Socket).and(ended.map_err(KeeperError::SetUp))
 }
@@ -81,6 +88,8 @@ struct Keeper {
     children: Signal,
     /// The runners that run, by the number of their start.
     runners: HashMap<u64, Pid>,
+    /// The control groups of starts that have limits, by the number of the start.
+    groups: HashMap<u64, Group>,
     /// Those that have been reaped, but may have left orphans.
     ended: Vec<(u64, Ended)>,
     /// What the orchestrator has not taken yet.
@@ -108,9 +117,18 @@ impl Keeper {
 
     fn hear(&mut self, packet: &Packet) -> io::Result<()> {
         match serde_json::from_slice(&packet.bytes)? {
-            ToKeeper::Start { id } => {
-                let said = match start(&packet.descriptors) {
-                    Ok(pid) => {
+            ToKeeper::Start { id, limits } => {
+                let group = make_group(id, limits);
+                let started = group.and_then(|group| match start(&packet.descriptors, group.as_ref()) {
+                    Ok(pid) => Ok((pid, group)),
+                    Err(error) => {
+                        group.iter().for_each(Group::remove);
+                        Err(error)
+                    }
+                });
+                let said = match started {
+                    Ok((pid, group)) => {
+                        self.groups.extend(group.map(|group| (id, group)));
                         self.runners.insert(id, pid);
                         FromKeeper::Started { id, pid: pid.as_raw_nonzero().get().unsigned_abs() }
                     }
@@ -140,12 +158,12 @@ impl Keeper {
         let mut orphans = tree::children(getpid());
         orphans.retain(|child| !runners.contains(child));
         if orphans.is_empty() {
-            let gone = self.ended.drain(..);
-            self.outbox.extend(gone.map(|(id, Ended { code, signal, .. })| FromKeeper::Gone {
-                id,
-                code,
-                signal,
-            }));
+            for (id, Ended { code, signal, .. }) in self.ended.drain(..) {
+                let group = self.groups.remove(&id);
+                let out_of_memory = group.as_ref().is_some_and(Group::was_out_of_memory);
+                group.iter().for_each(Group::remove);
+                self.outbox.push_back(FromKeeper::Gone { id, code, signal, out_of_memory });
+            }
         }
         // The end of each of them is another SIGCHLD.
         orphans.into_iter().for_each(tree::kill_tree);
@@ -168,8 +186,21 @@ impl Keeper {
     }
 }
 
+/// The control group of a start that has limits. The runner and what is round it are not the service's to pay for.
+fn make_group(id: u64, limits: Limits) -> Result<Option<Group>, String> {
+    let Limits { memory, cpu, pids } = limits;
+    let limits = GroupLimits { memory, cpu, pids: pids.map(|pids| pids + RUNNERS_OWN) };
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let group = Group::create(id, &limits);
+    group.map(Some).map_err(|error| format!("failed to make the control group: {error}"))
+}
+
 /// Starts a runner that reads its ticket from the first of these descriptors, and speaks with the gateway over the other.
-fn start(descriptors: &[OwnedFd]) -> Result<Pid, String> {
+fn start(descriptors: &[OwnedFd], group: Option<&Group>) -> Result<Pid, String> {
+    let entrances = group.map_or_else(|| Ok(Vec::new()), Group::entrances);
+    let entrances = entrances.map_err(|error| format!("failed to open the control group: {error}"))?;
     if descriptors.is_empty() || descriptors.len() > 2 {
         return Err("a start comes with a ticket, and a line to the gateway at most".into());
     }
@@ -185,6 +216,7 @@ fn start(descriptors: &[OwnedFd]) -> Result<Pid, String> {
             .chain(descriptors.iter().map(AsFd::as_fd))
             .collect(),
         die_with_parent: true,
+        groups: &entrances,
         confinement: None,
     };
     Ok(launch.spawn().map_err(|error| chain(&error))?.pid)

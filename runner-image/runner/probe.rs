@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use orchestrator_port::launch::Probed;
+use orchestrator_sandbox::cgroup::{Controllers, controllers};
 use orchestrator_sandbox::confinement::{Confinement, Grants};
 use orchestrator_sandbox::landlock::version;
 use orchestrator_sandbox::mounts::View;
@@ -20,9 +21,13 @@ use crate::chain;
 
 /// Prints what was found, as one line of JSON.
 pub(crate) fn run(folder: &Path) -> io::Result<()> {
+    let Controllers { memory, cpu, pids } = controllers();
     let probed = Probed {
         namespaces: try_namespaces(folder).err().map(|error| error.to_string()),
         landlock: version(),
+        memory,
+        cpu,
+        pids,
         confined: try_confined().is_ok(),
     };
     serde_json::to_writer(io::stdout(), &probed)?;
@@ -79,6 +84,7 @@ fn try_confined() -> io::Result<()> {
         folder: None,
         descriptors: vec![null.as_fd(); 3],
         die_with_parent: true,
+        groups: &[],
         confinement: Some(&confinement),
     };
     let child = launch.spawn().map_err(io::Error::other)?;

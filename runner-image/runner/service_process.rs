@@ -111,6 +111,7 @@ impl Surroundings {
             folder: Some(&self.folder),
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
             die_with_parent: true,
+            groups: &[],
             confinement: self.environs.confinement.as_ref(),
         };
         launch.spawn().map_err(|error| match error {

@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use orchestrator_core::manifest::{RuntimeSpec, Service};
-use orchestrator_core::permissions::{Host, NetGrants, Sandbox};
+use orchestrator_core::permissions::{Controllers, Host, NetGrants, Sandbox};
 use orchestrator_port::gateway::Relay;
+use orchestrator_port::keeper::Limits;
 use orchestrator_port::launch::{Confinement, Sandbox as Tightness};
 
 /// What the kernel allows a process to have open, unless the manifest says otherwise.
@@ -44,6 +45,17 @@ pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Co
         processes: limits.pids.map(u64::from),
         cpu_seconds: limits.cpu_time.map(|time| time.as_secs().max(1)),
     })
+}
+
+/// What all of a service's processes may use together, where this host can hold them to it: what it cannot was refused
+/// before, unless it was to be soft.
+pub(crate) fn group_limits(service: &Service, host: Controllers) -> Limits {
+    let limits = &service.permissions.limits;
+    Limits {
+        memory: limits.memory.filter(|_| host.memory),
+        cpu: limits.cpu.filter(|_| host.cpu),
+        pids: limits.pids.filter(|_| host.pids).map(u64::from),
+    }
 }
 
 /// What is made inside of what is granted outside: an address of the loopback interface for each name, and the address

@@ -7,6 +7,7 @@ use orchestrator_core::report::{CrashReason, EventKind};
 use orchestrator_core::supervisor::Action;
 use tokio::sync::mpsc;
 
+use crate::confinement::group_limits;
 use crate::environment::ProcessEnvironment;
 use crate::inbox::{Happening, Inbox};
 use crate::service_container::ServiceContainer;
@@ -54,7 +55,10 @@ impl ServicesManager {
             commands: commanded,
             logs: self.logs.clone(),
             shipper: Arc::clone(&self.shipper),
-            environment: Box::new(ProcessEnvironment::new(&self.keeper)),
+            environment: Box::new(ProcessEnvironment::new(
+                &self.keeper,
+                group_limits(service, self.controllers),
+            )),
             gateway: self.gateway.clone(),
             folder: self.project.runtime().join(format!("s{}", self.starts)),
         };

@@ -28,6 +28,7 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
         folder: Some(Path::new("/")),
         descriptors: vec![null.as_fd(), answer_end.as_fd(), null.as_fd()],
         die_with_parent: false,
+        groups: &[],
         confinement: None,
     };
     let child = launch.spawn().map_err(io::Error::other)?;
@@ -35,11 +36,13 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
     let mut text = Vec::new();
     answer.read_to_end(&mut text)?;
     waitpid(Some(child.pid), WaitOptions::empty())?;
-    let Probed { namespaces, landlock, confined } = serde_json::from_slice(&text)?;
-    Ok(Capabilities { namespaces, landlock, seccomp: confined, controllers: Controllers::default() })
+    let Probed { namespaces, landlock, memory, cpu, pids, confined } = serde_json::from_slice(&text)?;
+    let controllers = Controllers { memory, cpu, pids };
+    Ok(Capabilities { namespaces, landlock, seccomp: confined, controllers })
 }
 
-/// What of all this cannot be enforced here. The host is tried only where there is anything to hold.
+/// What of all this cannot be enforced here, and which control groups can be made. The host is tried only where there is
+/// anything to hold.
 ///
 /// # Errors
 /// Where the host cannot be tried.
@@ -47,12 +50,12 @@ pub(crate) fn check<'a>(
     services: impl Iterator<Item = &'a Service> + Clone,
     runner: &[u8],
     folder: &Path,
-) -> io::Result<Vec<Unenforceable>> {
+) -> io::Result<(Vec<Unenforceable>, Controllers)> {
     if services.clone().all(|service| service.sandbox == Sandbox::None) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Controllers::default()));
     }
     let host = probe(runner, folder)?;
     let refused =
         |service: &Service| unenforceable(&service.name, &service.permissions, service.sandbox, &host);
-    Ok(services.flat_map(refused).collect())
+    Ok((services.flat_map(refused).collect(), host.controllers))
 }

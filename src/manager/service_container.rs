@@ -54,16 +54,46 @@ impl ServiceContainer {
     pub(crate) async fn run(mut self) {
         let outcome = self.live().await.unwrap_or_else(Outcome::Crashed);
         match outcome {
-            Outcome::Closed => {}
-            Outcome::Completed => self.inbox.tell(Happening::Completed).await,
-            Outcome::Crashed(reason) => self.inbox.tell(Happening::Crashed(reason)).await,
+            Outcome::Closed => self.destroy().await,
+            Outcome::Completed => {
+                self.inbox.tell(Happening::Completed).await;
+                self.destroy().await;
+            }
+            Outcome::Crashed(reason) if self.may_be_out_of_memory(&reason) => {
+                // That is known when everything is gone.
+                self.destroy().await;
+                self.inbox.tell(Happening::Crashed(self.out_of_memory().unwrap_or(reason))).await;
+            }
+            Outcome::Crashed(reason) => {
+                self.inbox.tell(Happening::Crashed(reason)).await;
+                self.destroy().await;
+            }
         }
-        self.environment.kill().await;
-        self.environment.gone().await;
         if let Err(error) = remove(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "a start's folder cannot be removed");
         }
         self.inbox.tell(Happening::Ended).await;
+    }
+
+    async fn destroy(&mut self) {
+        self.environment.kill().await;
+        self.environment.gone().await;
+    }
+
+    /// Whether a crash looks as if the kernel had ended somebody: the service, one whom it waited for, or the runner.
+    fn may_be_out_of_memory(&self, reason: &CrashReason) -> bool {
+        let limited = self.service.permissions.limits.memory.is_some();
+        let killed = matches!(
+            reason,
+            CrashReason::Signal { .. } | CrashReason::ConnectionLost { .. } | CrashReason::Exit { .. }
+        );
+        limited && killed
+    }
+
+    fn out_of_memory(&self) -> Option<CrashReason> {
+        let limit =
+            self.service.permissions.limits.memory.filter(|_| self.environment.was_out_of_memory())?;
+        Some(CrashReason::OutOfMemory { limit })
     }
 
     async fn live(&mut self) -> Result<Outcome, CrashReason> {

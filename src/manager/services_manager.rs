@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
-use orchestrator_core::permissions::Unenforceable;
+use orchestrator_core::permissions::{Controllers, Unenforceable};
 use orchestrator_core::report::{EventKind, Finish, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{Generation, ReplicaId, ServiceName};
@@ -48,6 +48,8 @@ pub struct ServicesManager {
     pub(crate) keeper: Keeper,
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) gateway: Gateway,
+    /// Which control groups this host lets be made.
+    pub(crate) controllers: Controllers,
     pub(crate) inbox: mpsc::Sender<Input>,
     pub(crate) events: EventStream,
     pub(crate) logs: LogStore,
@@ -150,8 +152,8 @@ impl ServicesManager {
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
         let Launch { manifest, plugins, embedded, project, lock } = launch;
         let shipper = Shipper::new(plugins, manifest.services.values())?;
-        let refused = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
-        let refused = refused.map_err(LaunchError::Probe)?;
+        let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
+        let (refused, controllers) = checked.map_err(LaunchError::Probe)?;
         if !refused.is_empty() {
             return Err(LaunchError::Unenforceable(refused));
         }
@@ -172,6 +174,7 @@ impl ServicesManager {
             keeper,
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
+            controllers,
             inbox,
             events: EventStream::new(),
             logs,

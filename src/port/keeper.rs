@@ -26,12 +26,25 @@ pub enum ToKeeper {
     Start {
         /// The orchestrator's number for this start; each is used once.
         id: u64,
+        /// What all of its processes may use together.
+        limits: Limits,
     },
     /// Kill that runner and everything that it started. Nothing happens where it is gone already.
     Kill {
         /// The start's number.
         id: u64,
     },
+}
+
+/// The most that the processes of a start may use together. None: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor core.
+    pub cpu: Option<u32>,
+    /// Processes and threads of the service.
+    pub pids: Option<u64>,
 }
 
 /// What the keeper tells the orchestrator.
@@ -61,5 +74,7 @@ pub enum FromKeeper {
         code: Option<i32>,
         /// The signal that ended the runner.
         signal: Option<i32>,
+        /// Whether one of its processes was killed because it had used up its memory.
+        out_of_memory: bool,
     },
 }

@@ -70,6 +70,12 @@ pub struct Probed {
     pub namespaces: Option<String>,
     /// The version of Landlock; 0 without.
     pub landlock: u32,
+    /// Whether groups of memory can be made.
+    pub memory: bool,
+    /// Whether groups of processor time can be made.
+    pub cpu: bool,
+    /// Whether groups of processes can be made.
+    pub pids: bool,
     /// Whether a process could be started under system call filters and a Landlock domain.
     pub confined: bool,
 }

@@ -11,6 +11,7 @@
 
 #![expect(unsafe_code, reason = "fork, exec, namespaces and inherited descriptors have no safe interface")]
 
+pub mod cgroup;
 pub mod confinement;
 pub mod descriptors;
 pub mod landlock;

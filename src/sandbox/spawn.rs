@@ -33,6 +33,8 @@ pub struct Launch<'a> {
     pub descriptors: Vec<BorrowedFd<'a>>,
     /// Whether it is killed when the calling *thread* ends.
     pub die_with_parent: bool,
+    /// The control groups that it is in: files into which it writes its own number.
+    pub groups: &'a [std::fs::File],
     /// What it is held to; none for all that the caller may do.
     pub confinement: Option<&'a Confinement>,
 }
@@ -121,6 +123,7 @@ const REPORT: usize = 2 * size_of::<c_int>();
 enum Step {
     Session,
     DieWithParent,
+    Groups,
     CoreLimit,
     Descriptors,
     Folder,
@@ -140,6 +143,7 @@ struct Prepared<'a> {
     descriptors: Vec<OwnedFd>,
     /// The calling process, where the new one dies with it.
     parent: Option<c_int>,
+    groups: &'a [std::fs::File],
     confinement: Option<&'a Confinement>,
 }
 
@@ -172,6 +176,7 @@ impl<'a> Prepared<'a> {
             _strings: arguments.into_iter().chain(variables).collect(),
             descriptors: descriptors.collect::<Result<_, _>>()?,
             parent: launch.die_with_parent.then(|| getpid().as_raw_nonzero().get()),
+            groups: launch.groups,
             confinement: launch.confinement,
         })
     }
@@ -207,6 +212,11 @@ impl<'a> Prepared<'a> {
                 && !die_with(parent)
             {
                 return Step::DieWithParent;
+            }
+            // Before there is anything to count.
+            let joined = |group: &std::fs::File| libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1;
+            if !self.groups.iter().all(joined) {
+                return Step::Groups;
             }
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             if libc::setrlimit(libc::RLIMIT_CORE, &raw const none) < 0 {
@@ -337,6 +347,9 @@ fn collect_failure(reader: OwnedFd, prepared: &Prepared<'_>) -> Result<(), Spawn
         step if step == Step::Session as c_int => SpawnError::System { step: "make a session", source },
         step if step == Step::DieWithParent as c_int => {
             SpawnError::System { step: "bind its life to its parent's", source }
+        }
+        step if step == Step::Groups as c_int => {
+            SpawnError::System { step: "join the control groups", source }
         }
         step if step == Step::CoreLimit as c_int => SpawnError::System { step: "forbid core dumps", source },
         _ => SpawnError::System { step: "assign the descriptors", source },

@@ -111,7 +111,9 @@ fn unsafe_code_is_in_one_room() {
     for folder in ["src", "runner-image/runner", "tests", "examples"] {
         sources(&root().join(folder), &mut files);
     }
-    for file in files.iter().filter(|file| !file.starts_with(root().join("src/sandbox"))) {
+    // An attacker makes whatever calls it likes.
+    let rooms = [root().join("src/sandbox"), root().join("runner-image/runner/tests/corpus")];
+    for file in files.iter().filter(|file| !rooms.iter().any(|room| file.starts_with(room))) {
         let text = fs::read_to_string(file).expect("it can be read");
         let dangerous = ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| {
             text.lines().any(|line| {

@@ -6,6 +6,7 @@ mod cli;
 mod house;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod logs;
 mod manifest_errors;
 mod network;

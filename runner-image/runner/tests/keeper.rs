@@ -6,7 +6,7 @@ mod support;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, ToKeeper};
+use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
 use orchestrator_port::message::control::{FromRemote, Protocol};
 use orchestrator_sandbox::{Pid, descriptors, tree};
 use rustix::process::{Signal, kill_process};
@@ -47,7 +47,7 @@ impl Keeper {
     /// Starts a runner that runs a script; answers with its id, and the controller's end.
     async fn run(&self, id: u64, script: &str) -> (Pid, Controller, Booth) {
         let booth = Booth::new();
-        self.tell(ToKeeper::Start { id }, Some(&booth.ticket(&booth.token)));
+        self.tell(ToKeeper::Start { id, limits: Limits::default() }, Some(&booth.ticket(&booth.token)));
         let FromKeeper::Started { id: started, pid } = self.hear().await else { panic!("not started") };
         assert_eq!(started, id);
         let (sender, receiver) = booth.accept().await;
@@ -83,7 +83,10 @@ async fn a_runner_that_ends_by_itself_is_gone() {
         (rest.stdout.as_slice(), rest.messages.as_slice()),
         (b"done\n".as_slice(), [exited(0)].as_slice())
     );
-    assert_eq!(keeper.hear().await, FromKeeper::Gone { id: 1, code: Some(0), signal: None });
+    assert_eq!(
+        keeper.hear().await,
+        FromKeeper::Gone { id: 1, code: Some(0), signal: None, out_of_memory: false }
+    );
 }
 
 #[tokio::test]
@@ -92,14 +95,20 @@ async fn a_kill_leaves_nothing_of_its_own_start_and_everything_of_the_others() {
     let (_, _controller, _booth, first) = stubborn(&keeper, 1).await;
     let (_, _other_controller, _other_booth, second) = stubborn(&keeper, 2).await;
     keeper.tell(ToKeeper::Kill { id: 1 }, None);
-    assert_eq!(keeper.hear().await, FromKeeper::Gone { id: 1, code: None, signal: Some(9) });
+    assert_eq!(
+        keeper.hear().await,
+        FromKeeper::Gone { id: 1, code: None, signal: Some(9), out_of_memory: false }
+    );
     assert!(!first.iter().any(|pid| runs(pid)));
     assert!(second.iter().all(|pid| runs(pid)));
     // A second time nothing happens; nor for one that never was.
     keeper.tell(ToKeeper::Kill { id: 1 }, None);
     keeper.tell(ToKeeper::Kill { id: 7 }, None);
     keeper.tell(ToKeeper::Kill { id: 2 }, None);
-    assert_eq!(keeper.hear().await, FromKeeper::Gone { id: 2, code: None, signal: Some(9) });
+    assert_eq!(
+        keeper.hear().await,
+        FromKeeper::Gone { id: 2, code: None, signal: Some(9), out_of_memory: false }
+    );
 }
 
 #[tokio::test]
@@ -107,7 +116,10 @@ async fn a_runner_that_is_killed_by_somebody_takes_its_service_along() {
     let keeper = Keeper::start();
     let (pid, _controller, _booth, pids) = stubborn(&keeper, 1).await;
     kill_process(pid, Signal::KILL).unwrap();
-    assert_eq!(keeper.hear().await, FromKeeper::Gone { id: 1, code: None, signal: Some(9) });
+    assert_eq!(
+        keeper.hear().await,
+        FromKeeper::Gone { id: 1, code: None, signal: Some(9), out_of_memory: false }
+    );
     assert!(!pids.iter().any(|pid| runs(pid)));
     assert!(tree::children(keeper.process.pid()).is_empty());
 }
@@ -135,13 +147,16 @@ async fn the_signals_of_a_terminal_do_nothing() {
         keeper.process.signal(signal);
     }
     keeper.tell(ToKeeper::Kill { id: 1 }, None);
-    assert_eq!(keeper.hear().await, FromKeeper::Gone { id: 1, code: None, signal: Some(9) });
+    assert_eq!(
+        keeper.hear().await,
+        FromKeeper::Gone { id: 1, code: None, signal: Some(9), out_of_memory: false }
+    );
 }
 
 #[tokio::test]
 async fn a_start_without_a_ticket_fails() {
     let keeper = Keeper::start();
-    keeper.tell(ToKeeper::Start { id: 3 }, None);
+    keeper.tell(ToKeeper::Start { id: 3, limits: Limits::default() }, None);
     let error = "a start comes with a ticket, and a line to the gateway at most".into();
     assert_eq!(keeper.hear().await, FromKeeper::Failed { id: 3, error });
 }

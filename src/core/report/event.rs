@@ -144,6 +144,11 @@ pub enum CrashReason {
         /// The signal's number.
         signal: i32,
     },
+    /// Its processes used more memory than they may.
+    OutOfMemory {
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The connection to the remote was lost.
     ConnectionLost {
         /// How it was lost.
@@ -210,10 +215,24 @@ impl fmt::Display for CrashReason {
                 Some(name) => write!(f, "killed by {name}"),
                 None => write!(f, "killed by signal {signal}"),
             },
+            Self::OutOfMemory { limit } => write!(f, "out of memory, limit {}", Size(*limit)),
             Self::ConnectionLost { detail } => write!(f, "lost its connection: {detail}"),
             Self::Unhealthy { failures, detail } => {
                 write!(f, "unhealthy {failures} times in a row: {detail}")
             }
+        }
+    }
+}
+
+/// A size as manifests write it, in the largest unit that it is a whole number of.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units.into_iter().find(|(unit, _)| self.0 > 0 && self.0 % unit == 0) {
+            Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
+            None => write!(f, "{} bytes", self.0),
         }
     }
 }
@@ -243,6 +262,8 @@ impl CrashReason {
         match self {
             Self::Exit { code } => u8::try_from(*code).unwrap_or(1),
             Self::Signal { signal } => u8::try_from(128 + signal).unwrap_or(1),
+            // As a shell tells of somebody who was killed.
+            Self::OutOfMemory { .. } => 137,
             _ => 1,
         }
     }

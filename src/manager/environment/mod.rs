@@ -11,6 +11,9 @@ pub(crate) use process::{Keeper, ProcessEnvironment};
 
 /// One place for one start. Made by its back end, started once, gone in the end.
 pub(crate) trait Environment: Send + Sync {
+    /// Whether one of its processes was killed because it had used up its memory. Known when it is gone.
+    fn was_out_of_memory(&self) -> bool;
+
     /// Brings it up with a runner in it that has been handed the ticket, and will connect. Where its service has a
     /// network, `gateway` is the runner's end of its line.
     fn start(

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, ToKeeper};
+use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
 use orchestrator_port::launch::Ticket;
 use orchestrator_sandbox::descriptors::{packet_pair, receive_packet, sealed_program, send_packet};
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
@@ -43,7 +43,7 @@ pub(crate) struct Keeper {
 #[derive(Debug)]
 enum Command {
     /// Start a runner with its ticket in a pipe, and its line to the gateway; and tell here what becomes of it.
-    Start { id: u64, descriptors: Vec<OwnedFd>, life: watch::Sender<Life> },
+    Start { id: u64, limits: Limits, descriptors: Vec<OwnedFd>, life: watch::Sender<Life> },
     /// Kill a runner and everything below it.
     Kill { id: u64 },
 }
@@ -58,7 +58,7 @@ enum Life {
     /// It could not be started.
     Failed(String),
     /// Nothing of it is left.
-    Gone,
+    Gone { out_of_memory: bool },
 }
 
 impl Keeper {
@@ -106,6 +106,7 @@ fn start_keeper(
             folder: Some(Path::new("/")),
             descriptors,
             die_with_parent: false,
+            groups: &[],
             confinement: None,
         };
         launch.spawn().map_err(io::Error::other)
@@ -145,9 +146,9 @@ async fn hand_on(
     lives: &mut HashMap<u64, watch::Sender<Life>>,
 ) -> io::Result<()> {
     let (message, descriptors) = match command {
-        Command::Start { id, descriptors, life } => {
+        Command::Start { id, limits, descriptors, life } => {
             lives.insert(id, life);
-            (ToKeeper::Start { id }, descriptors)
+            (ToKeeper::Start { id, limits }, descriptors)
         }
         Command::Kill { id } => (ToKeeper::Kill { id }, Vec::new()),
     };
@@ -161,7 +162,7 @@ fn tell(answer: FromKeeper, lives: &mut HashMap<u64, watch::Sender<Life>>) {
     let (id, life) = match answer {
         FromKeeper::Started { id, pid } => (id, Life::Runs(pid)),
         FromKeeper::Failed { id, error } => (id, Life::Failed(error)),
-        FromKeeper::Gone { id, .. } => (id, Life::Gone),
+        FromKeeper::Gone { id, out_of_memory, .. } => (id, Life::Gone { out_of_memory }),
     };
     let over = !matches!(life, Life::Runs(_));
     if let Some(teller) = lives.get(&id) {
@@ -184,15 +185,16 @@ async fn reap(child: Child) {
 pub(crate) struct ProcessEnvironment {
     keeper: mpsc::Sender<Command>,
     id: u64,
+    limits: Limits,
     /// None until it was asked for.
     life: Option<watch::Receiver<Life>>,
 }
 
 impl ProcessEnvironment {
-    /// An environment that is not there yet.
-    pub(crate) fn new(keeper: &Keeper) -> Self {
+    /// An environment that is not there yet, with these limits.
+    pub(crate) fn new(keeper: &Keeper, limits: Limits) -> Self {
         let id = keeper.last.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { keeper: keeper.commands.clone(), id, life: None }
+        Self { keeper: keeper.commands.clone(), id, limits, life: None }
     }
 
     async fn bring_up(&mut self, ticket: Ticket, gateway: Option<OwnedFd>) -> Result<(), EnvironmentError> {
@@ -201,6 +203,7 @@ impl ProcessEnvironment {
         self.life = Some(life.clone());
         let start = Command::Start {
             id: self.id,
+            limits: self.limits,
             descriptors: [ticket].into_iter().chain(gateway).collect(),
             life: teller,
         };
@@ -220,6 +223,11 @@ impl Environment for ProcessEnvironment {
         gateway: Option<OwnedFd>,
     ) -> BoxFuture<'_, Result<(), EnvironmentError>> {
         self.bring_up(ticket, gateway).boxed()
+    }
+
+    fn was_out_of_memory(&self) -> bool {
+        let life = self.life.as_ref().map(|life| life.borrow().clone());
+        life == Some(Life::Gone { out_of_memory: true })
     }
 
     fn pid_on_host(&self, inside: u32) -> u32 {
@@ -244,7 +252,7 @@ impl Environment for ProcessEnvironment {
     fn gone(&mut self) -> BoxFuture<'_, ()> {
         async {
             if let Some(life) = &mut self.life {
-                let over = |life: &Life| matches!(life, Life::Gone | Life::Failed(_));
+                let over = |life: &Life| matches!(life, Life::Gone { .. } | Life::Failed(_));
                 // An error means that the keeper has ended, and so has everything below it.
                 let _ = life.wait_for(over).await;
             }

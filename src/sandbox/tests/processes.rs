@@ -24,6 +24,7 @@ fn output(program: Program<'_>, arguments: &[&str], environment: &[(&str, &str)]
         folder: Some(Path::new("/")),
         descriptors: vec![null.as_fd(), writer.as_fd(), writer.as_fd()],
         die_with_parent: true,
+        groups: &[],
         confinement: None,
     };
     let child = launch.spawn().unwrap();
@@ -50,6 +51,7 @@ fn launch<'a>(program: &'a str, folder: Option<&'a Path>, null: &'a OwnedFd) -> 
         folder,
         descriptors: vec![null.as_fd(); 3],
         die_with_parent: true,
+        groups: &[],
         confinement: None,
     }
 }
@@ -124,6 +126,7 @@ fn end_a_tree() {
         folder: None,
         descriptors: vec![null.as_fd(), writer.as_fd(), null.as_fd()],
         die_with_parent: true,
+        groups: &[],
         confinement: None,
     };
     let child = launch.spawn().unwrap();

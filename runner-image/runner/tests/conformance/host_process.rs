@@ -63,6 +63,7 @@ impl HostProcess {
             folder: Some(&folder),
             descriptors: vec![null.as_fd(), stdout_end.as_fd(), stderr_end.as_fd(), theirs.as_fd()],
             die_with_parent: false,
+            groups: &[],
             confinement: None,
         };
         let child = launch.spawn().unwrap();

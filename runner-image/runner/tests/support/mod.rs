@@ -34,6 +34,7 @@ pub(crate) fn runner(arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> Runn
         folder: Some(Path::new("/")),
         descriptors: [&[null.as_fd(); 3], descriptors].concat(),
         die_with_parent: false,
+        groups: &[],
         confinement: None,
     };
     RunnerProcess(launch.spawn().unwrap())
@@ -54,6 +55,7 @@ pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptors: &[BorrowedFd
         folder: Some(Path::new("/")),
         descriptors: [&[null.as_fd(); 3], descriptors, &[program.as_fd()]].concat(),
         die_with_parent: false,
+        groups: &[],
         confinement: None,
     };
     RunnerProcess(launch.spawn().unwrap())

@@ -1,0 +1,131 @@
+//! What a service may use at most is held by the kernel, and when it is used up the reason says so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{TestProject, kill, missing, wait_for};
+
+/// Whether limits cannot be tried here.
+fn without(what: &str) -> bool {
+    let doctor = TestProject::new("").run(&["doctor"]).out;
+    let there = doctor.contains("control groups       memory yes, cpu yes, pids yes\n");
+    if !there {
+        println!("skipped: {what}, because this user can make no control groups");
+    }
+    !there || missing("python3", what)
+}
+
+/// The control groups of a process that were made for its start.
+fn groups(pid: u32) -> Vec<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("it is there");
+    let own = groups.lines().filter(|line| line.contains("/orchestrator-"));
+    own.filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controller, group) = (parts.next()?, parts.next()?);
+        let mount = mounts.lines().find(|mount| match controller {
+            "" => mount.contains(" - cgroup2 "),
+            controller => mount.contains(" - cgroup ") && mount.ends_with(&format!("rw,{controller}")),
+        })?;
+        Some(Path::new(mount.split(' ').nth(4)?).join(group.trim_start_matches('/')))
+    })
+    .collect()
+}
+
+#[test]
+fn who_uses_up_its_memory_is_told_so_with_the_limit() {
+    if without("the limit of memory") {
+        return;
+    }
+    let project = TestProject::new(
+        "  bomb:
+    runtime: python
+    restart: never
+    permissions: { limits: { memory: 48MiB } }
+    code: |
+      import threading
+      def start(): threading.Timer(0.1, eat).start()
+      def eat():
+          much = []
+          while True: much.append(bytearray(1 << 20))
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("bomb-1 crashed: out of memory, limit 48 MiB\n"), "{text}");
+}
+
+#[test]
+fn processes_and_processor_time_are_limited_and_nothing_of_it_stays() {
+    if without("the limits of processes and processor time") {
+        return;
+    }
+    let project = TestProject::new(
+        "  bomb:
+    runtime: python
+    permissions: { subprocess: true, limits: { pids: 20, cpu: 0.25 } }
+    code: |
+      import os, signal
+      def start():
+          children = 0
+          try:
+              while True:
+                  if os.fork() == 0: signal.pause()
+                  children += 1
+          except BlockingIOError:
+              print('stopped', 'early' if children < 20 else 'late')
+",
+    );
+    let mut up = project.up();
+    up.wait_for("stopped early");
+    up.wait_for("1 service is up");
+    let groups = groups(project.pid_of("bomb"));
+    let read = |name: &str| groups.iter().find_map(|group| fs::read_to_string(group.join(name)).ok());
+    let share = read("cpu.cfs_quota_us").or_else(|| read("cpu.max")).expect("it is limited");
+    assert!(share.starts_with("25000"), "{share}");
+    // Its orchestrator killed, nobody is left who could have forgotten them.
+    kill(up.pid(), "KILL");
+    wait_for("its control groups to be gone", || {
+        let left: Vec<_> = groups.iter().filter(|group| group.exists()).collect();
+        left.is_empty().then_some(()).ok_or(format!("{left:?}"))
+    });
+    project.wait_until_nothing_is_left();
+}
+
+#[test]
+fn what_this_host_cannot_enforce_is_refused_before_anything_starts() {
+    let project = TestProject::new(
+        "  other: { runtime: js, code: \"export function start() { console.log('started') }\\n\" }
+  web: { runtime: js, sandbox: strict, code: \"export function start() {}\\n\", permissions: { fs: { scratch: { size: 1MiB } } } }
+",
+    );
+    let manifest = fs::read_to_string(project.path().join("manifest.yaml")).expect("it is there");
+    let manifest =
+        manifest.replace("services:", "sandbox: landlock\nservices:").replace("sandbox: strict, ", "");
+    project.write("manifest.yaml", &manifest);
+    let up = project.run(&["up"]);
+    assert_eq!(up.code, Some(78), "{up:?}");
+    assert_eq!(
+        up.err,
+        "E_UNENFORCEABLE service=web permission=fs.scratch backend=process/landlock missing=\"mount namespace\" \
+         fix=\"remove it, or write 'sandbox: strict'\"\n\
+         error: this host cannot enforce what the manifest grants; nothing was started\n  \
+         fix: see what this host can enforce with 'orchestrator doctor'\n"
+    );
+    assert_eq!(up.out, "");
+}
+
+#[test]
+fn to_run_without_a_sandbox_has_to_be_said_twice() {
+    let project = TestProject::new("");
+    let services = "  web: { runtime: js, kind: job, code: \"console.log('free')\\n\" }\n";
+    project.write("manifest.yaml", &format!("name: test\nsandbox: none\nservices:\n{services}"));
+    let up = project.run(&["up"]);
+    assert_eq!(up.code, Some(78), "{up:?}");
+    assert_eq!(
+        up.err,
+        "error: 'sandbox: none' lets web do whatever you may\n  fix: remove it, or say --allow-unconfined\n"
+    );
+    let up = project.run(&["up", "--allow-unconfined"]);
+    assert_eq!((up.code, up.out.as_str()), (Some(0), "web-1 | free\n"), "{up:?}");
+}
