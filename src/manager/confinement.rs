@@ -11,11 +11,31 @@ use orchestrator_port::gateway::Relay;
 use orchestrator_port::keeper::Limits;
 use orchestrator_port::launch::{Confinement, Sandbox as Tightness};
 
+use crate::Plugins;
+
 /// What the kernel allows a process to have open, unless the manifest says otherwise.
 const DESCRIPTORS: u64 = 1024;
 
 /// The address that stands for the first name: 127.1.0.2, and so on. All of 127 is the loopback interface's.
 const FIRST_NAME: u32 = 0x7f01_0002;
+
+/// What a service's runtime brings into its sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// The host's files and folders, read and executed where they are there.
+    pub files: Vec<PathBuf>,
+    /// The folders in which programs are looked for, with colons between them.
+    pub path: String,
+}
+
+impl Runtime {
+    /// That of a service; nothing where its plugin is not there.
+    #[must_use]
+    pub fn of(service: &Service, plugins: &Plugins) -> Self {
+        let Some((runtime, _)) = plugins.runtime(&service.runtime) else { return Self::default() };
+        Self { files: runtime_files(runtime), path: visible_path(runtime) }
+    }
+}
 
 /// What a service is held to; none where the manifest says that it is not.
 pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Confinement> {
@@ -80,7 +100,7 @@ fn relays(net: &NetGrants) -> (Vec<Relay>, BTreeMap<String, String>) {
 }
 
 /// The host's files that a runtime needs: those that its plugin names, and its program where that is elsewhere.
-pub(crate) fn runtime_files(runtime: &RuntimeSpec) -> Vec<PathBuf> {
+fn runtime_files(runtime: &RuntimeSpec) -> Vec<PathBuf> {
     let mut files = runtime.files.clone();
     files.extend(program(runtime).filter(|program| !is_among(&runtime.files, program)));
     files

@@ -29,6 +29,7 @@ mod service_controller;
 mod services_manager;
 mod shipment;
 
+pub use confinement::Runtime;
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
 pub use log_store::{LogItem, LogQuery, LogReader};

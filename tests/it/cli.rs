@@ -122,6 +122,48 @@ fn check_schema_plugins_and_completions() {
     assert!(text.contains("tiny is down"), "{text}");
 }
 
+#[test]
+fn explain_shows_what_a_service_finds_and_may_do() {
+    let project = TestProject::new(
+        "  web:
+    runtime: js
+    code: \"export function start() {}\\n\"
+    permissions:
+      fs: { read: [./shared], scratch: { size: 2MiB } }
+      net: { connect: ['db:80'] }
+      limits: { memory: 64MiB, fds: 99 }
+      env: { LOG_LEVEL: info }
+  db: { runtime: js, permissions: { net: { listen: [80] } }, code: \"export function start() {}\\n\" }
+",
+    );
+    let shared = project.path().join("shared").canonicalize().expect("it is there").display().to_string();
+    let expected = format!(
+        "web (js), sandbox: strict
+  /service                     its code: read, execute
+  /tmp                         read, write; in memory, 2.0 MiB in 4096 files
+  {shared:<28} read
+  /etc, /proc, /dev            its own: made for it
+  connects to                  db:80
+  listens on                   nothing
+  starts                       no process
+  limits                       memory 64.0 MiB, fds 99
+  environment                  PATH= HOME TMPDIR LANG TZ LOG_LEVEL
+"
+    );
+    assert_eq!(project.run(&["explain", "web"]).out, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&project.run(&["explain", "web", "--json"]).out).expect("JSON");
+    assert_eq!(
+        (&json["sandbox"], &json["permissions"]["net"]["connect"][0]),
+        (&"strict".into(), &"db:80".into())
+    );
+    let unknown = project.run(&["explain", "wep"]);
+    assert_eq!(
+        (unknown.code, unknown.err.as_str()),
+        (Some(2), "error: no service is named 'wep'\n  fix: there are: db, web\n")
+    );
+}
+
 /// What the control API answers to bytes.
 fn call(project: &TestProject, request: &str) -> String {
     let mut socket =

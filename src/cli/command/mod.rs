@@ -6,6 +6,7 @@ mod detach;
 mod doctor;
 mod down;
 mod events;
+mod explain;
 mod graph;
 mod logs;
 mod plugin;
@@ -43,6 +44,8 @@ pub(crate) enum Verb {
     Restart(services::Args),
     /// Check a manifest, and do nothing else
     Check(check::Args),
+    /// Show what a service finds and may do
+    Explain(explain::Args),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Show who depends on whom
@@ -67,6 +70,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
         Verb::Check(args) => check::run(&args, context),
+        Verb::Explain(args) => explain::run(&args, context),
         Verb::Doctor(args) => doctor::run(&args, context),
         Verb::Graph(args) => graph::run(args, context).await,
         Verb::Schema(args) => Ok(schema::run(&args)),
