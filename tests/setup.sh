@@ -5,6 +5,7 @@ set -u
 missing=()
 command -v node >/dev/null || missing+=(nodejs)
 command -v python3 >/dev/null || missing+=(python3)
+command -v npm >/dev/null || missing+=(npm)
 command -v perl >/dev/null || missing+=(perl)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -12,5 +12,6 @@ mod manifest_errors;
 mod network;
 mod nothing_left_behind;
 mod readiness;
+mod real_programs;
 mod samples;
 mod support;
