@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use orchestrator_port::launch::{Confinement as Wanted, Sandbox, Ticket};
@@ -19,6 +19,7 @@ use orchestrator_sandbox::seccomp::Granted;
 use orchestrator_sandbox::users::{SERVICE, Users};
 
 use crate::root_folder::RootFolder;
+use crate::self_check::{self, SelfCheckError};
 use crate::service_process::Environs;
 
 /// The most bytes of code: what a bundle may have, and the plugin's own files.
@@ -38,6 +39,8 @@ pub(crate) enum ConfineError {
     Enter(#[from] EnterError),
     #[error("failed to confine the service")]
     Confinement(#[from] ConfinementError),
+    #[error(transparent)]
+    SelfCheck(#[from] SelfCheckError),
     #[error("failed to open the runner's own program")]
     Program(#[source] io::Error),
     #[error("failed to listen for what the service may connect to")]
@@ -53,24 +56,36 @@ pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
     let runner = File::open("/proc/self/exe").map_err(ConfineError::Program)?.into();
     let on_host = || RootFolder::prepare(ticket.root.clone()).map_err(ConfineError::Root);
     match &ticket.confinement {
-        None => Ok(Environs { root: on_host()?, runner, confinement: None }),
+        None => Ok(Environs { root: on_host()?, runner, confinement: None, checks: Vec::new() }),
         Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
             let root = on_host()?;
             let grants = grants(wanted, &root, Users::One);
-            Ok(Environs { root, runner, confinement: Some(Confinement::new(&grants)?) })
+            checked(root, runner, Confinement::new(&grants)?, Sandbox::Landlock, &ticket.socket)
         }
-        Some(wanted) => enter_namespaces(wanted, &ticket.root, runner),
+        Some(wanted) => enter_namespaces(wanted, ticket, runner),
     }
 }
 
-fn enter_namespaces(wanted: &Wanted, base: &Path, runner: OwnedFd) -> Result<Environs, ConfineError> {
+fn enter_namespaces(wanted: &Wanted, ticket: &Ticket, runner: OwnedFd) -> Result<Environs, ConfineError> {
     let users = Users::possible();
     let own = |address: &IpAddr| *address != IpAddr::V6(Ipv6Addr::LOCALHOST) && !is_v4_loopback(address);
     let addresses: BTreeSet<_> = wanted.relays.iter().map(|relay| relay.address).filter(own).collect();
-    enter(&view(wanted, users), base, &wanted.hostname, &Vec::from_iter(addresses))?;
+    enter(&view(wanted, users), &ticket.root, &wanted.hostname, &Vec::from_iter(addresses))?;
     let root = RootFolder::in_view();
     let confinement = Confinement::new(&grants(wanted, &root, users))?;
-    Ok(Environs { root, runner, confinement: Some(confinement) })
+    checked(root, runner, confinement, Sandbox::Strict, &ticket.socket)
+}
+
+/// A place that has been looked at from inside. The controller's socket is what no service may reach.
+fn checked(
+    root: RootFolder,
+    runner: OwnedFd,
+    confinement: Confinement,
+    sandbox: Sandbox,
+    canary: &Path,
+) -> Result<Environs, ConfineError> {
+    let checks = self_check::check(&confinement, sandbox, runner.as_fd(), canary)?;
+    Ok(Environs { root, runner, confinement: Some(confinement), checks })
 }
 
 /// Those are the loopback interface's anyway.

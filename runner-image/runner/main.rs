@@ -2,6 +2,7 @@
 //!
 //! - `runner keeper FOLDER`: the parent of a project's runners, a child of the orchestrator (`keeper.rs`).
 //! - `runner remote`: the RemoteService of one start (`remote_service.rs`).
+//! - `runner self-check SANDBOX RUNNER CANARY`: what a service would find in its place (`self_check.rs`).
 //! - `runner probe FOLDER`: tries what this host can enforce (`probe.rs`).
 //! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
 //!
@@ -22,6 +23,7 @@ mod relay;
 mod remote_service;
 mod resources;
 mod root_folder;
+mod self_check;
 mod service_process;
 mod source;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         },
         (Some("js-host"), Some(_)) => js::host(),
         (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
+        (Some("self-check"), Some(sandbox)) => self_check::look(&sandbox, arguments.next()),
         // What a probe starts.
         (Some("nothing"), None) => ExitCode::SUCCESS,
         _ => {

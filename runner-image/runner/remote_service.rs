@@ -177,7 +177,7 @@ struct RemoteService<'a> {
 
 impl RemoteService<'_> {
     async fn serve(&mut self) -> Result<(), RemoteError> {
-        self.say(&FromRemote::Ready).await?;
+        self.say(&FromRemote::Ready { checks: self.environs.checks.clone() }).await?;
         let Some(order) = self.receive_code().await? else {
             self.port.close().await;
             return Ok(());

@@ -52,6 +52,8 @@ pub(crate) struct Environs {
     /// The runner's own program. In a service's process its path leads elsewhere, or nowhere.
     pub(crate) runner: OwnedFd,
     pub(crate) confinement: Option<Confinement>,
+    /// What the confinement was checked for, and held.
+    pub(crate) checks: Vec<String>,
 }
 
 /// Why no process was started.

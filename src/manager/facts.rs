@@ -22,6 +22,7 @@ pub(crate) struct Replica {
     pub(crate) resources: Option<Resources>,
     /// What code runs, or ran last.
     pub(crate) code_sha256: Option<String>,
+    pub(crate) checks: Vec<String>,
     /// The state that it was last seen in, and since when, in milliseconds since 1970-01-01 UTC.
     seen: Option<(Generation, State, u64)>,
 }
@@ -64,6 +65,7 @@ impl Facts {
             shown.pid = known.pid;
             shown.resources = known.resources;
             shown.code_sha256.clone_from(&known.code_sha256);
+            shown.checks.clone_from(&known.checks);
         }
     }
 }

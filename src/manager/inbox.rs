@@ -21,6 +21,11 @@ pub(crate) struct Input {
 pub(crate) enum Happening {
     /// It has come this far.
     Phase(Phase),
+    /// Its sandbox has been checked from inside.
+    Checked {
+        /// For what.
+        checks: Vec<String>,
+    },
     /// Its code has been shipped.
     Shipped {
         /// Its SHA-256, in hexadecimal.

@@ -134,11 +134,11 @@ impl<'a> ServiceController<'a> {
         self.inbox.tell(Happening::Phase(Phase::Shipping)).await;
         let sender = self.sender.clone();
         let sha256 = bundle::digest(&shipment.entries);
-        let (receiver, commands) = (&mut self.receiver, &mut *self.commands);
+        let (receiver, commands, inbox) = (&mut self.receiver, &mut *self.commands, self.inbox);
         let shipped = async move {
             let first = receiver.receive().await.map_err(|closed| lost(&closed))?;
             match first.parse::<FromRemote>() {
-                Ok(FromRemote::Ready) => {}
+                Ok(FromRemote::Ready { checks }) => inbox.tell(Happening::Checked { checks }).await,
                 Ok(FromRemote::Broken { error }) => {
                     return Err(Outcome::Crashed(CrashReason::Environment { error }));
                 }
@@ -231,7 +231,7 @@ impl<'a> ServiceController<'a> {
             FromRemote::Broken { error } => {
                 return Some(self.end.outcome(CrashReason::Environment { error }));
             }
-            FromRemote::Ready => {}
+            FromRemote::Ready { .. } => {}
         }
         None
     }

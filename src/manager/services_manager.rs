@@ -17,6 +17,8 @@ use orchestrator_core::{Generation, ReplicaId, ServiceName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use orchestrator_port::bundle;
+
 use crate::environment::{EnvironmentError, Keeper};
 use crate::event_stream::{EventStream, now_millis};
 use crate::facts::Facts;
@@ -50,6 +52,8 @@ pub struct ServicesManager {
     pub(crate) gateway: Gateway,
     /// Which control groups this host lets be made.
     pub(crate) controllers: Controllers,
+    /// What the services' runners are, in hexadecimal.
+    runner_sha256: String,
     pub(crate) inbox: mpsc::Sender<Input>,
     pub(crate) events: EventStream,
     pub(crate) logs: LogStore,
@@ -175,6 +179,7 @@ impl ServicesManager {
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
             controllers,
+            runner_sha256: bundle::sha256(embedded.runner),
             inbox,
             events: EventStream::new(),
             logs,
@@ -290,6 +295,7 @@ impl ServicesManager {
                 self.tell(Event::Phase(start, phase));
             }
             Happening::NotReady { detail } => self.tell(Event::NotReady(start, detail)),
+            Happening::Checked { checks } => self.facts.of(&start).checks = checks,
             Happening::Shipped { sha256 } => self.facts.of(&start).code_sha256 = Some(sha256),
             Happening::Running { pid } => self.facts.of(&start).pid = Some(pid),
             Happening::Usage(resources) => {
@@ -337,7 +343,14 @@ impl ServicesManager {
             self.facts.fill(view, time);
         }
         let (project, seq) = (self.project.name().clone(), self.events.newest());
-        let snapshot = Snapshot { project, time, seq, pid: std::process::id(), services };
+        let snapshot = Snapshot {
+            project,
+            time,
+            seq,
+            pid: std::process::id(),
+            runner_sha256: self.runner_sha256.clone(),
+            services,
+        };
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 

@@ -14,6 +14,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+/// How often it is tried to seal a file whose pages are held by the kernel.
+const SEAL_TRIES: u32 = 50;
+
 /// The most descriptors in one packet.
 const MOST_DESCRIPTORS: usize = 4;
 
@@ -96,8 +99,15 @@ pub fn sealed_program(name: &str, program: &[u8]) -> io::Result<OwnedFd> {
     }?;
     let mut file = std::fs::File::from(memory);
     file.write_all(program)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
-    Ok(file.into())
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    for _ in 0..SEAL_TRIES {
+        match fcntl_add_seals(&file, seals) {
+            // The kernel itself still holds on to some of the pages, and has waited for a while already.
+            Err(Errno::BUSY) => {}
+            sealed => return sealed.map(|()| file.into()).map_err(Into::into),
+        }
+    }
+    Err(Errno::BUSY.into())
 }
 
 /// Takes over a descriptor that this process was born with, and closes it at exec. To be called before anything else

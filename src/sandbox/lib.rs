@@ -20,6 +20,7 @@ pub mod namespaces;
 mod privileges;
 mod remove;
 pub mod seccomp;
+pub mod self_check;
 pub mod spawn;
 pub mod tree;
 pub mod users;

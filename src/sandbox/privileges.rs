@@ -56,6 +56,16 @@ pub(crate) fn settle(serves_another_user: bool) -> io::Result<()> {
     if settled { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The capabilities that the calling process has now, or could take.
+pub(crate) fn held() -> u64 {
+    let mut header = Header { version: VERSION, pid: 0 };
+    let mut sets = [Sets { effective: u32::MAX, permitted: u32::MAX, inheritable: u32::MAX }; 2];
+    // SAFETY: structures that outlive the call. Where it fails, everything counts as held.
+    unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    let [low, high] = sets.map(|set| u64::from(set.effective | set.permitted | set.inheritable));
+    low | high << 32
+}
+
 /// # Safety
 /// As [`give_up_all`].
 unsafe fn keep(kept: u32) -> bool {

@@ -18,5 +18,5 @@ pub use graph::{Node, mermaid, tree};
 pub use human::spoken_bytes;
 pub use log_lines::LogLines;
 pub use palette::Palette;
-pub use ps::ps;
+pub use ps::{ps, security};
 pub use stats::{HostTotals, stats};

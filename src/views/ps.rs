@@ -21,6 +21,28 @@ pub fn ps(snapshot: &Snapshot, now: u64, palette: Palette) -> String {
     table.render()
 }
 
+/// What holds each replica, and what runs in it.
+#[must_use]
+pub fn security(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for service in &snapshot.services {
+        for replica in &service.replicas {
+            let id = ReplicaId { service: service.name.clone(), index: replica.index };
+            let held = match (&*replica.checks, replica.pid) {
+                ([], Some(_)) => "not confined".to_owned(),
+                ([], None) => "not checked yet".to_owned(),
+                (checks, _) => format!("checked from inside: {}", checks.join(", ")),
+            };
+            let code = replica.code_sha256.as_deref().unwrap_or("none was sent");
+            text.push_str(&format!(
+                "{id}\n  {held}\n  code    {code}\n  runner  {}\n",
+                snapshot.runner_sha256
+            ));
+        }
+    }
+    text
+}
+
 fn row(
     service: &ServiceView,
     replica: &ReplicaView,
@@ -72,6 +94,7 @@ mod tests {
             pid,
             resources: None,
             code_sha256: None,
+            checks: Vec::new(),
         };
         let service = |name: &str, replica: ReplicaView| ServiceView {
             name: ServiceName::parse(name).unwrap(),
@@ -84,6 +107,7 @@ mod tests {
         };
         let db = ServiceName::parse("db").unwrap();
         let snapshot = Snapshot {
+            runner_sha256: String::new(),
             services: vec![
                 service("db", replica(State::Starting, None, None)),
                 service("catalog", replica(State::Running, None, Some(77))),

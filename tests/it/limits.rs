@@ -78,7 +78,10 @@ fn processes_and_processor_time_are_limited_and_nothing_of_it_stays() {
     );
     let mut up = project.up();
     up.wait_for("stopped early");
-    up.wait_for("1 service is up");
+    wait_for("it to run", || {
+        let service = project.service("bomb");
+        (service["state"] == "running").then_some(()).ok_or(service.to_string())
+    });
     let groups = groups(project.pid_of("bomb"));
     let read = |name: &str| groups.iter().find_map(|group| fs::read_to_string(group.join(name)).ok());
     let share = read("cpu.cfs_quota_us").or_else(|| read("cpu.max")).expect("it is limited");
@@ -128,4 +131,25 @@ fn to_run_without_a_sandbox_has_to_be_said_twice() {
     );
     let up = project.run(&["up", "--allow-unconfined"]);
     assert_eq!((up.code, up.out.as_str()), (Some(0), "web-1 | free\n"), "{up:?}");
+}
+
+#[test]
+fn a_sandbox_is_looked_at_from_inside_before_any_code_is_sent() {
+    let project = TestProject::new("  web: { runtime: js, code: \"export function start() {}\\n\" }\n");
+    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
+    let replica = project.service("web")["replicas"][0].clone();
+    let checks = replica["checks"].as_array().expect("a list");
+    assert_eq!(checks.len(), 12, "{checks:?}");
+    let code = replica["code_sha256"].as_str().expect("a hash").to_owned();
+    let runner = project.snapshot()["runner_sha256"].as_str().expect("a hash").to_owned();
+    assert_eq!((code.len(), runner.len()), (64, 64));
+    let shown = project.run(&["ps", "--security"]).out;
+    let expected = format!(
+        "web-1\n  checked from inside: no new privileges, system call filters, no capabilities, no namespaces of its own, \
+         no packet sockets, no signals to its runner, no files but the granted, no inherited descriptors, a user of its \
+         own namespace, loopback only, a root that cannot be written, no sight of its runner\n  code    {code}\n  runner  \
+         {runner}\n"
+    );
+    assert_eq!(shown, expected);
+    assert_eq!(project.run(&["down"]).code, Some(0));
 }

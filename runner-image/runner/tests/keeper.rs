@@ -52,7 +52,7 @@ impl Keeper {
         assert_eq!(started, id);
         let (sender, receiver) = booth.accept().await;
         let mut controller = Controller { sender, receiver };
-        assert_eq!(controller.hear().await, FromRemote::Ready);
+        assert!(matches!(controller.hear().await, FromRemote::Ready { .. }));
         controller.run(shell(Protocol::None, script)).await;
         (Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), controller, booth)
     }

@@ -110,7 +110,8 @@ async fn code_is_written_and_run_from_its_folder() {
     let rest = start.controller.rest().await;
     assert_eq!(
         String::from_utf8(rest.stdout).unwrap(),
-        format!("shipped\n{}\nplain\n", env!("CARGO_BIN_EXE_runner"))
+        // The runner runs from memory.
+        "shipped\n/memfd:orchestrator-runner (deleted)\nplain\n"
     );
 }
 

@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub seq: u64,
     /// The orchestrator's process id.
     pub pid: u32,
+    /// The SHA-256 of the runner that its services run in, in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub runner_sha256: String,
     /// Its services, dependencies first; a child after its parent.
     pub services: Vec<ServiceView>,
 }
@@ -73,6 +76,9 @@ pub struct ReplicaView {
     /// The SHA-256 of the code that was shipped to it, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_sha256: Option<String>,
+    /// What its sandbox was checked for from inside before any code was sent, and held. Empty without a sandbox.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
 }
 
 /// What the process tree of a replica uses.
@@ -107,7 +113,7 @@ impl Snapshot {
     /// A project of which nothing is known yet.
     #[must_use]
     pub fn empty(project: ServiceName) -> Self {
-        Self { project, time: 0, seq: 0, pid: 0, services: Vec::new() }
+        Self { project, time: 0, seq: 0, pid: 0, runner_sha256: String::new(), services: Vec::new() }
     }
 }
 

@@ -49,6 +49,7 @@ impl Supervisor {
             pid: None,
             resources: None,
             code_sha256: None,
+            checks: Vec::new(),
         }
     }
 

@@ -57,6 +57,12 @@ pub fn digest(entries: &[Entry]) -> String {
     hex(&digest.finalize())
 }
 
+/// The SHA-256 of some bytes, in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Sends a bundle: a [`ToRemote::Ship`], then its entries.
 ///
 /// # Errors

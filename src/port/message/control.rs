@@ -124,7 +124,10 @@ pub enum Probe {
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FromRemote {
     /// The environment is as it should be: code may come.
-    Ready,
+    Ready {
+        /// What the sandbox was checked for, and held; empty where there is none.
+        checks: Vec<String>,
+    },
     /// The service's process runs.
     Running {
         /// Its process id, as seen in the environment.

@@ -384,7 +384,7 @@ async fn run(case: &Case, column: Column, user: Option<u32>, writable: PathBuf, 
     let (sender, receiver) = booth.accept().await;
     let mut controller = Controller { sender, receiver };
     match controller.hear().await {
-        FromRemote::Ready => {}
+        FromRemote::Ready { .. } => {}
         other => return format!("{other:?}"),
     }
     let attacker = victims.attacker.display().to_string();

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use orchestrator_port::launch::{Confinement, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Probe, Protocol, Stream, ToRemote};
 use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
+use orchestrator_sandbox::descriptors::sealed_program;
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -24,11 +26,21 @@ use tokio::time::timeout;
 /// Far longer than anything here takes: only what hangs meets it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The runner in memory, as the orchestrator carries it: no sandbox has to let it be executed from a file.
+fn program() -> BorrowedFd<'static> {
+    static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let bytes = std::fs::read(env!("CARGO_BIN_EXE_runner")).unwrap();
+        sealed_program("orchestrator-runner", &bytes).unwrap()
+    });
+    program.as_fd()
+}
+
 /// Starts the runner in one of its roles, with these descriptors from 3 on.
 pub(crate) fn runner(arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> RunnerProcess {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let launch = Launch {
-        program: Program::Path(Path::new(env!("CARGO_BIN_EXE_runner"))),
+        program: Program::Descriptor(program()),
         arguments: ["runner"].iter().chain(arguments).map(Into::into).collect(),
         environment: Vec::new(),
         folder: Some(Path::new("/")),
@@ -44,8 +56,7 @@ pub(crate) fn runner(arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> Runn
 pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptors: &[BorrowedFd<'_>]) -> RunnerProcess {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let user = user.to_string();
-    // Its path may lead through folders of root's.
-    let program = File::open(env!("CARGO_BIN_EXE_runner")).unwrap();
+    let program = program();
     let path = format!("/proc/self/fd/{}", 3 + descriptors.len());
     let switch = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--", &path];
     let launch = Launch {
@@ -53,7 +64,7 @@ pub(crate) fn runner_as(user: u32, arguments: &[&str], descriptors: &[BorrowedFd
         arguments: switch.iter().chain(arguments).map(Into::into).collect(),
         environment: Vec::new(),
         folder: Some(Path::new("/")),
-        descriptors: [&[null.as_fd(); 3], descriptors, &[program.as_fd()]].concat(),
+        descriptors: [&[null.as_fd(); 3], descriptors, &[program]].concat(),
         die_with_parent: false,
         groups: &[],
         confinement: None,
@@ -160,7 +171,7 @@ impl Start {
         let process = runner(&["remote"], &[booth.ticket(&booth.token).as_fd()]);
         let (sender, receiver) = booth.accept().await;
         let mut controller = Controller { sender, receiver };
-        assert_eq!(controller.hear().await, FromRemote::Ready);
+        assert!(matches!(controller.hear().await, FromRemote::Ready { .. }));
         Self { booth, process, controller }
     }
 
