@@ -1,9 +1,5 @@
 //! The verbs, as somebody at a terminal meets them.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::process::Stdio;
-
 use crate::support::TestProject;
 
 const THREE: &str = "  db: { runtime: js, code: \"export function start() {}\\n\" }
@@ -162,66 +158,4 @@ fn explain_shows_what_a_service_finds_and_may_do() {
         (unknown.code, unknown.err.as_str()),
         (Some(2), "error: no service is named 'wep'\n  fix: there are: db, web\n")
     );
-}
-
-/// What the control API answers to bytes.
-fn call(project: &TestProject, request: &str) -> String {
-    let mut socket =
-        UnixStream::connect(project.path().join("run/orchestrator/test/control.sock")).expect("it listens");
-    socket.write_all(request.replace('\n', "\r\n").as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-#[test]
-fn the_control_api_says_what_is_wrong_in_one_form() {
-    let project = TestProject::new(THREE);
-    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
-    let get = |path: &str| format!("GET {path} HTTP/1.1\nhost: x\nconnection: close\n\n");
-    let post = |path: &str, body: &str| {
-        let length = body.len();
-        format!(
-            "POST {path} HTTP/1.1\nhost: x\nconnection: close\ncontent-type: application/json\ncontent-length: {length}\n\n{body}"
-        )
-    };
-    let cases = [
-        (get("/v1/nope"), 404, "there is nothing at this path"),
-        (get("/v1/shutdown"), 405, "this path has another method"),
-        (get("/v1/events?from=3"), 400, "unknown field `from`, expected `after` or `follow`"),
-        (get("/v1/events?after=x"), 400, "invalid digit found in string"),
-        (post("/v1/shutdown", "{"), 400, "EOF while parsing an object at line 1 column 1"),
-        (
-            post("/v1/services/stop", "{\"service\":[]}"),
-            422,
-            "unknown field `service`, expected `services` or `wait`",
-        ),
-    ];
-    for (request, status, message) in cases {
-        let answer = call(&project, &request);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
-        let body = answer.split("\r\n\r\n").nth(1).expect("it has a body");
-        let error: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-        assert_eq!(error["error"]["kind"], "bad-request", "{answer}");
-        let said = error["error"]["message"].as_str().expect("it is text");
-        assert!(said.contains(message), "{request}: {said}");
-    }
-    assert_eq!(project.run(&["down"]).code, Some(0));
-}
-
-#[test]
-fn who_follows_hears_the_last_of_it() {
-    let project = TestProject::new(THREE);
-    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
-    let followers: Vec<_> = (0..4)
-        .map(|_| {
-            project.command(&["events", "-f", "--json"]).stdout(Stdio::piped()).spawn().expect("it runs")
-        })
-        .collect();
-    assert_eq!(project.run(&["down"]).code, Some(0));
-    for follower in followers {
-        let output = follower.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.lines().last().is_some_and(|line| line.contains("\"event\":\"finished\"")), "{text}");
-    }
 }
