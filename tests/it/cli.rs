@@ -159,3 +159,54 @@ fn explain_shows_what_a_service_finds_and_may_do() {
         (Some(2), "error: no service is named 'wep'\n  fix: there are: db, web\n")
     );
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_in_one_line_with_the_fix() {
+    let project = TestProject::new(THREE);
+    std::fs::create_dir(project.path().join("empty")).expect("a folder can be made");
+    project.write("odd/manifest.yaml", "services: {}\n");
+    std::fs::create_dir(project.path().join("odd/.env")).expect("a folder can be made");
+    let missing = "No such file or directory (os error 2)\n  fix: name a manifest that is there, or a folder with one in it\n";
+    let expected = "expected orchestrator.yaml, orchestrator.yml or manifest.yaml, or name the file\n  fix: write one: see docs/manifest.md, or begin with manifests/hello.yaml\n";
+    let cases = [
+        ("nope.yaml", format!("error: cannot read nope.yaml: {missing}")),
+        ("nope/manifest.yaml", format!("error: cannot read nope/manifest.yaml: {missing}")),
+        ("empty", format!("error: no manifest in empty: {expected}")),
+        (
+            "odd",
+            "error: cannot read odd/.env: Is a directory (os error 21)\n  fix: put a file in the place of odd/.env\n"
+                .to_owned(),
+        ),
+    ];
+    for (file, text) in cases {
+        for verb in ["up", "check", "graph"] {
+            let said = project.run(&[verb, file]);
+            assert_eq!((said.code, said.err.as_str()), (Some(2), text.as_str()), "{verb} {file}");
+        }
+    }
+    let here =
+        project.command(&["check"]).current_dir(project.path().join("empty")).output().expect("it runs");
+    assert_eq!(here.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&here.stderr),
+        format!("error: no manifest in this folder: {expected}")
+    );
+}
+
+#[test]
+fn a_folder_stands_for_the_manifest_in_it_with_its_code_and_plugins() {
+    let project = TestProject::new("");
+    let service = "  tiny: { runtime: tiny, permissions: { subprocess: true }, code: ./main.tiny }\n";
+    project.write("below/orchestrator.yaml", &format!("name: test\nservices:\n{service}"));
+    project.write("below/main.tiny", "start() { echo tiny is up; }\n");
+    let below = project.path().join("below");
+    let made = project.command(&["plugin", "new", "tiny"]).current_dir(&below).status().expect("it runs");
+    assert!(made.success());
+    assert_eq!(project.run(&["check", "below"]).out, "orchestrator.yaml: 1 service, 0 jobs, no problems\n");
+    assert!(project.run(&["plugin", "list", "--file", "below"]).out.contains("\ntiny "));
+    let mut up = project.up_of("below");
+    up.wait_for("tiny-1 | tiny is up");
+    assert!(project.run(&["--file", "below", "ps"]).out.contains("tiny-1"));
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
