@@ -34,9 +34,15 @@ fn a_project_in_the_background() {
         (unknown.code, unknown.err.as_str()),
         (Some(2), "error: no service is named 'wep': did you mean 'web'?\n")
     );
-    assert_eq!(project.run(&["graph"]).out, "web (running)\n└── api (running)\n    └── db (running)\n");
+    assert_eq!(
+        project.run(&["graph"]).out,
+        "web (running)\n└── ready: api (running)\n    └── ready: db (running)\n"
+    );
     let stats = project.run(&["stats"]).out;
-    assert!(stats.lines().count() == 5 && stats.contains("host: "), "{stats}");
+    assert!(
+        stats.lines().count() == 6 && stats.contains("\ntotal ") && stats.contains("\nhost: "),
+        "{stats}"
+    );
     let down = project.run(&["down"]);
     assert_eq!(down.code, Some(0));
     assert!(down.err.ends_with("project 'test' is down\n"), "{down:?}");
