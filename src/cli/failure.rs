@@ -37,11 +37,14 @@ impl Failure {
 
     /// A manifest that cannot be used.
     pub(crate) fn load(error: &LoadError, colour: bool) -> Self {
-        match error.diagnostics(colour) {
-            Some(shown) => Self { shown: Some(shown), ..Self::new(Code::Usage, "") },
-            None if matches!(error, LoadError::NotFound { .. }) => Self::new(Code::NoManifest, chain(error))
-                .hint("write one: see docs/manifest.md, or begin with manifests/hello.yaml"),
-            None => Self::new(Code::Usage, chain(error)),
+        if let Some(shown) = error.diagnostics(colour) {
+            return Self { shown: Some(shown), ..Self::new(Code::Usage, "") };
+        }
+        let absent = matches!(error, LoadError::NotFound { .. });
+        let failure = Self::new(if absent { Code::NoManifest } else { Code::Usage }, chain(error));
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 

@@ -107,6 +107,23 @@ pub(crate) fn check_regex(text: &str) -> Result<(), String> {
 }
 
 impl LoadError {
+    /// What to do about it. `None` where the diagnostics say it.
+    #[must_use]
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } => {
+                Some("write one: see docs/manifest.md, or begin with manifests/hello.yaml".into())
+            }
+            Self::Read { file, source } => Some(match source.kind() {
+                io::ErrorKind::NotFound => "name a manifest that is there, or a folder with one in it".into(),
+                io::ErrorKind::PermissionDenied => format!("make it readable: chmod u+r {}", file.display()),
+                io::ErrorKind::IsADirectory => format!("put a file in the place of {}", file.display()),
+                _ => "name a file that can be read".into(),
+            }),
+            Self::Wrong(_) => None,
+        }
+    }
+
     /// Every problem, as a person reads it. `None` where the error says all there is.
     #[must_use]
     pub(crate) fn diagnostics(&self, colour: bool) -> Option<String> {
@@ -235,7 +252,7 @@ mod tests {
         let plugins = BTreeMap::from([("js".to_owned(), js)]);
         let loaded = load(Some(folder.path()), &plugins).map_err(|error| {
             let text = error.diagnostics(false).unwrap_or_else(|| error.to_string());
-            text.replace(&format!("{}", folder.path().display()), "HERE")
+            text.replace(&folder.path().display().to_string(), "HERE")
         });
         (folder, loaded)
     }

@@ -13,7 +13,7 @@ use crate::load::{self, Loaded};
 /// What every command can be told.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Target {
-    /// The manifest; without it, orchestrator.yaml or manifest.yaml in the current folder
+    /// The manifest, or a folder with orchestrator.yaml or manifest.yaml in it; without it, the current folder
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The running project, by its name
@@ -46,9 +46,7 @@ pub(crate) fn load_plugins(
 ) -> Result<Plugins, Failure> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    // The parent of a bare file name is empty, and means the current folder.
-    let beside = file.and_then(Path::parent).unwrap_or(Path::new("")).join("plugins");
-    let beside = std::path::absolute(beside)?;
+    let beside = std::path::absolute(folder(file).join("plugins"))?;
     let folders: Vec<_> =
         data.map(|data| data.join("orchestrator/plugins")).into_iter().chain([beside]).collect();
     Plugins::load(embedded, &folders).map_err(|error| match &error {
@@ -58,6 +56,14 @@ pub(crate) fn load_plugins(
         }
         _ => Failure::new(Code::Usage, chain(&error)),
     })
+}
+
+/// The folder that is meant by a manifest's path. An empty one is the current folder.
+fn folder(file: Option<&Path>) -> &Path {
+    match file {
+        Some(folder) if folder.is_dir() => folder,
+        file => file.and_then(Path::parent).unwrap_or(Path::new("")),
+    }
 }
 
 impl Target {

@@ -13,8 +13,9 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Service { service, state, why } => changed(service.as_str(), *state, why.as_ref()),
         EventKind::Replica { replica, state, why, .. } => changed(&replica.to_string(), *state, why.as_ref()),
         EventKind::Crash { replica, reason, .. } => format!("{replica} crashed: {reason}"),
-        EventKind::GaveUp { replica, crashes, last, .. } => {
-            format!("{replica} gave up after {crashes} crashes, the last: {last}")
+        EventKind::GaveUp { replica, crashes, within, last } => {
+            let why = Why::GaveUp { crashes: *crashes, within: *within, last: last.clone() };
+            format!("{replica} {why}")
         }
         EventKind::Exception { replica, exception, .. } => {
             return palette.bad(&exception_lines(&replica.to_string(), exception));
@@ -115,8 +116,13 @@ mod tests {
         );
         let reason = CrashReason::Exit { code: 3 };
         assert_eq!(
-            line(EventKind::Crash { replica: replica.clone(), generation, reason }),
+            line(EventKind::Crash { replica: replica.clone(), generation, reason: reason.clone() }),
             "db-1 crashed: exited with code 3"
+        );
+        let within = std::time::Duration::from_secs(60);
+        assert_eq!(
+            line(EventKind::GaveUp { replica: replica.clone(), crashes: 6, within, last: reason }),
+            "db-1 gave up after 6 crashes within 60 s: exited with code 3"
         );
         let exception = Exception {
             name: "TypeError".into(),

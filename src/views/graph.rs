@@ -1,9 +1,10 @@
-//! Who depends on whom, as a text tree and as Mermaid.
+//! Who depends on whom and for what, as a text tree and as Mermaid.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use orchestrator_core::ServiceName;
+use orchestrator_core::manifest::Kind;
 use orchestrator_core::report::State;
 use serde::Serialize;
 
@@ -12,14 +13,16 @@ use serde::Serialize;
 pub struct Node {
     /// Its name.
     pub name: ServiceName,
+    /// Whether it runs on or runs to completion. What depends on it waits for it to be ready, or to have completed.
+    pub kind: Kind,
     /// What it depends on.
     pub depends_on: Vec<ServiceName>,
     /// Its state, where the project runs.
     pub state: Option<State>,
 }
 
-/// The graph as a tree: what nothing depends on at the top, below each what it depends on. What has been shown with
-/// its own dependencies already is marked, not repeated.
+/// The graph as a tree: what nothing depends on at the top, below each what it depends on, behind what it waits for.
+/// What has been shown with its own dependencies already is marked, not repeated.
 #[must_use]
 pub fn tree(nodes: &[Node]) -> String {
     let by_name: BTreeMap<_, _> = nodes.iter().map(|node| (&node.name, node)).collect();
@@ -45,7 +48,8 @@ fn below<'a>(
         let last = i + 1 == node.depends_on.len();
         let again = seen.contains(&&on.name) && !on.depends_on.is_empty();
         let (branch, deeper) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
-        let _ = writeln!(text, "{indent}{branch}{}{}", label(on), if again { " (see above)" } else { "" });
+        let above = if again { " (see above)" } else { "" };
+        let _ = writeln!(text, "{indent}{branch}{}: {}{above}", awaited(on), label(on));
         if !again {
             seen.push(&on.name);
             below(on, nodes, &format!("{indent}{deeper}"), seen, text);
@@ -54,20 +58,33 @@ fn below<'a>(
 }
 
 fn label(node: &Node) -> String {
-    node.state.map_or_else(|| node.name.to_string(), |state| format!("{} ({state})", node.name))
+    let state = node.state.map(|state| state.to_string());
+    let job = (node.kind == Kind::Job).then(|| "job".to_owned());
+    let said: Vec<_> = job.into_iter().chain(state).collect();
+    if said.is_empty() { node.name.to_string() } else { format!("{} ({})", node.name, said.join(", ")) }
 }
 
-/// The graph as a Mermaid flow chart: an arrow from each service to what it depends on.
+/// What must be true of it before what depends on it starts: there is one condition for a service and one for a job.
+fn awaited(node: &Node) -> &'static str {
+    match node.kind {
+        Kind::Service => "ready",
+        Kind::Job => "completed",
+    }
+}
+
+/// The graph as a Mermaid flow chart: an arrow from each service to what it depends on, with what it waits for. Jobs
+/// have round ends.
 #[must_use]
 pub fn mermaid(nodes: &[Node]) -> String {
     let mut text = String::from("flowchart TD\n");
     for (i, node) in nodes.iter().enumerate() {
-        let _ = writeln!(text, "    n{i}[\"{}\"]", label(node));
+        let (open, close) = if node.kind == Kind::Job { ("([", "])") } else { ("[", "]") };
+        let _ = writeln!(text, "    n{i}{open}\"{}\"{close}", label(node));
     }
     let place = |name: &ServiceName| nodes.iter().position(|node| node.name == *name);
     for (i, node) in nodes.iter().enumerate() {
         for on in node.depends_on.iter().filter_map(place) {
-            let _ = writeln!(text, "    n{i} --> n{on}");
+            let _ = writeln!(text, "    n{i} -->|{}| n{on}", awaited(&nodes[on]));
         }
     }
     text
@@ -77,18 +94,52 @@ pub fn mermaid(nodes: &[Node]) -> String {
 mod tests {
     use super::*;
 
+    fn node(name: &str, kind: Kind, on: &[&str], state: Option<State>) -> Node {
+        let parse = |text: &str| ServiceName::parse(text).unwrap();
+        Node { name: parse(name), kind, depends_on: on.iter().map(|on| parse(on)).collect(), state }
+    }
+
     #[test]
-    fn a_tree_and_a_chart() {
-        let name = |text: &str| ServiceName::parse(text).unwrap();
-        let node = |of: &str, on: &[&str]| Node {
-            name: name(of),
-            depends_on: on.iter().map(|on| name(on)).collect(),
-            state: None,
-        };
-        let nodes =
-            [node("db", &[]), node("api", &["db"]), node("web", &["api", "db"]), node("admin", &["api"])];
-        assert_eq!(tree(&nodes), "web\n├── api\n│   └── db\n└── db\nadmin\n└── api (see above)\n");
-        let chart = mermaid(&nodes[..2]);
-        assert_eq!(chart, "flowchart TD\n    n0[\"db\"]\n    n1[\"api\"]\n    n1 --> n0\n");
+    fn a_tree_tells_what_is_waited_for_and_shows_nothing_twice() {
+        let service = |name, on: &[&str]| node(name, Kind::Service, on, None);
+        let nodes = [
+            node("schema", Kind::Job, &[], None),
+            service("db", &["schema"]),
+            service("api", &["db"]),
+            service("web", &["api", "db"]),
+            service("admin", &["api"]),
+        ];
+        assert_eq!(
+            tree(&nodes),
+            "\
+web
+├── ready: api
+│   └── ready: db
+│       └── completed: schema (job)
+└── ready: db (see above)
+admin
+└── ready: api (see above)
+"
+        );
+    }
+
+    #[test]
+    fn a_chart_has_round_jobs_and_arrows_with_conditions() {
+        let nodes = [
+            node("seed", Kind::Job, &[], Some(State::Closed)),
+            node("db", Kind::Service, &["seed"], Some(State::Running)),
+            node("web", Kind::Service, &["db"], Some(State::Starting)),
+        ];
+        assert_eq!(
+            mermaid(&nodes),
+            "\
+flowchart TD
+    n0([\"seed (job, closed)\"])
+    n1[\"db (running)\"]
+    n2[\"web (starting)\"]
+    n1 -->|completed| n0
+    n2 -->|ready| n1
+"
+        );
     }
 }

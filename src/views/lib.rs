@@ -11,6 +11,8 @@ mod palette;
 mod ps;
 mod stats;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use escape::neutralise;
 pub use event_lines::{event_line, is_news};

@@ -75,46 +75,20 @@ fn row(
 
 #[cfg(test)]
 mod tests {
-    use orchestrator_core::manifest::Kind;
-    use orchestrator_core::report::{Phase, Why};
-    use orchestrator_core::{Generation, ServiceName};
+    use orchestrator_core::report::Why;
 
     use super::*;
+    use crate::testing::{name, replica, service, snapshot};
 
     #[test]
     fn a_line_a_replica() {
-        let replica = |state, why, pid| ReplicaView {
-            index: 1,
-            state,
-            why,
-            generation: Generation(2),
-            restarts: 1,
-            phase: Phase::Starting,
-            since: 1000,
-            pid,
-            resources: None,
-            code_sha256: None,
-            checks: Vec::new(),
-        };
-        let service = |name: &str, replica: ReplicaView| ServiceView {
-            name: ServiceName::parse(name).unwrap(),
-            kind: Kind::Service,
-            runtime: "js".into(),
-            state: replica.state,
-            why: replica.why.clone(),
-            depends_on: Vec::new(),
-            replicas: vec![replica],
-        };
-        let db = ServiceName::parse("db").unwrap();
-        let snapshot = Snapshot {
-            runner_sha256: String::new(),
-            services: vec![
-                service("db", replica(State::Starting, None, None)),
-                service("catalog", replica(State::Running, None, Some(77))),
-                service("web", replica(State::Closed, Some(Why::BlockedBy { service: db.clone() }), None)),
-            ],
-            ..Snapshot::empty(db)
-        };
+        let running = ReplicaView { pid: Some(77), ..replica(State::Running, None) };
+        let blocked = replica(State::Closed, Some(Why::BlockedBy { service: name("db") }));
+        let snapshot = snapshot(vec![
+            service("db", replica(State::Starting, None)),
+            service("catalog", running),
+            service("web", blocked),
+        ]);
         assert_eq!(
             ps(&snapshot, 63_000, Palette::new(false)),
             "REPLICA    RUNTIME  STATE     SINCE  RESTARTS  PID  WHY\n\

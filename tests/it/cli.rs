@@ -1,9 +1,5 @@
 //! The verbs, as somebody at a terminal meets them.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::process::Stdio;
-
 use crate::support::TestProject;
 
 const THREE: &str = "  db: { runtime: js, code: \"export function start() {}\\n\" }
@@ -38,9 +34,15 @@ fn a_project_in_the_background() {
         (unknown.code, unknown.err.as_str()),
         (Some(2), "error: no service is named 'wep': did you mean 'web'?\n")
     );
-    assert_eq!(project.run(&["graph"]).out, "web (running)\n└── api (running)\n    └── db (running)\n");
+    assert_eq!(
+        project.run(&["graph"]).out,
+        "web (running)\n└── ready: api (running)\n    └── ready: db (running)\n"
+    );
     let stats = project.run(&["stats"]).out;
-    assert!(stats.lines().count() == 5 && stats.contains("host: "), "{stats}");
+    assert!(
+        stats.lines().count() == 6 && stats.contains("\ntotal ") && stats.contains("\nhost: "),
+        "{stats}"
+    );
     let down = project.run(&["down"]);
     assert_eq!(down.code, Some(0));
     assert!(down.err.ends_with("project 'test' is down\n"), "{down:?}");
@@ -164,64 +166,53 @@ fn explain_shows_what_a_service_finds_and_may_do() {
     );
 }
 
-/// What the control API answers to bytes.
-fn call(project: &TestProject, request: &str) -> String {
-    let mut socket =
-        UnixStream::connect(project.path().join("run/orchestrator/test/control.sock")).expect("it listens");
-    socket.write_all(request.replace('\n', "\r\n").as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
 #[test]
-fn the_control_api_says_what_is_wrong_in_one_form() {
+fn a_file_that_cannot_be_read_is_told_in_one_line_with_the_fix() {
     let project = TestProject::new(THREE);
-    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
-    let get = |path: &str| format!("GET {path} HTTP/1.1\nhost: x\nconnection: close\n\n");
-    let post = |path: &str, body: &str| {
-        let length = body.len();
-        format!(
-            "POST {path} HTTP/1.1\nhost: x\nconnection: close\ncontent-type: application/json\ncontent-length: {length}\n\n{body}"
-        )
-    };
+    std::fs::create_dir(project.path().join("empty")).expect("a folder can be made");
+    project.write("odd/manifest.yaml", "services: {}\n");
+    std::fs::create_dir(project.path().join("odd/.env")).expect("a folder can be made");
+    let missing = "No such file or directory (os error 2)\n  fix: name a manifest that is there, or a folder with one in it\n";
+    let expected = "expected orchestrator.yaml, orchestrator.yml or manifest.yaml, or name the file\n  fix: write one: see docs/manifest.md, or begin with manifests/hello.yaml\n";
     let cases = [
-        (get("/v1/nope"), 404, "there is nothing at this path"),
-        (get("/v1/shutdown"), 405, "this path has another method"),
-        (get("/v1/events?from=3"), 400, "unknown field `from`, expected `after` or `follow`"),
-        (get("/v1/events?after=x"), 400, "invalid digit found in string"),
-        (post("/v1/shutdown", "{"), 400, "EOF while parsing an object at line 1 column 1"),
+        ("nope.yaml", format!("error: cannot read nope.yaml: {missing}")),
+        ("nope/manifest.yaml", format!("error: cannot read nope/manifest.yaml: {missing}")),
+        ("empty", format!("error: no manifest in empty: {expected}")),
         (
-            post("/v1/services/stop", "{\"service\":[]}"),
-            422,
-            "unknown field `service`, expected `services` or `wait`",
+            "odd",
+            "error: cannot read odd/.env: Is a directory (os error 21)\n  fix: put a file in the place of odd/.env\n"
+                .to_owned(),
         ),
     ];
-    for (request, status, message) in cases {
-        let answer = call(&project, &request);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
-        let body = answer.split("\r\n\r\n").nth(1).expect("it has a body");
-        let error: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
-        assert_eq!(error["error"]["kind"], "bad-request", "{answer}");
-        let said = error["error"]["message"].as_str().expect("it is text");
-        assert!(said.contains(message), "{request}: {said}");
+    for (file, text) in cases {
+        for verb in ["up", "check", "graph"] {
+            let said = project.run(&[verb, file]);
+            assert_eq!((said.code, said.err.as_str()), (Some(2), text.as_str()), "{verb} {file}");
+        }
     }
-    assert_eq!(project.run(&["down"]).code, Some(0));
+    let here =
+        project.command(&["check"]).current_dir(project.path().join("empty")).output().expect("it runs");
+    assert_eq!(here.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&here.stderr),
+        format!("error: no manifest in this folder: {expected}")
+    );
 }
 
 #[test]
-fn who_follows_hears_the_last_of_it() {
-    let project = TestProject::new(THREE);
-    assert_eq!(project.run(&["up", "-d"]).code, Some(0));
-    let followers: Vec<_> = (0..4)
-        .map(|_| {
-            project.command(&["events", "-f", "--json"]).stdout(Stdio::piped()).spawn().expect("it runs")
-        })
-        .collect();
-    assert_eq!(project.run(&["down"]).code, Some(0));
-    for follower in followers {
-        let output = follower.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.lines().last().is_some_and(|line| line.contains("\"event\":\"finished\"")), "{text}");
-    }
+fn a_folder_stands_for_the_manifest_in_it_with_its_code_and_plugins() {
+    let project = TestProject::new("");
+    let service = "  tiny: { runtime: tiny, permissions: { subprocess: true }, code: ./main.tiny }\n";
+    project.write("below/orchestrator.yaml", &format!("name: test\nservices:\n{service}"));
+    project.write("below/main.tiny", "start() { echo tiny is up; }\n");
+    let below = project.path().join("below");
+    let made = project.command(&["plugin", "new", "tiny"]).current_dir(&below).status().expect("it runs");
+    assert!(made.success());
+    assert_eq!(project.run(&["check", "below"]).out, "orchestrator.yaml: 1 service, 0 jobs, no problems\n");
+    assert!(project.run(&["plugin", "list", "--file", "below"]).out.contains("\ntiny "));
+    let mut up = project.up_of("below");
+    up.wait_for("tiny-1 | tiny is up");
+    assert!(project.run(&["--file", "below", "ps"]).out.contains("tiny-1"));
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
 }

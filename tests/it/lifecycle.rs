@@ -83,7 +83,7 @@ fn over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why() {
     );
     let (code, text) = project.up().end();
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("db-1 gave up after 3 crashes, the last: exited with code 3"), "{text}");
+    assert!(text.contains("db-1 gave up after 3 crashes within 60 s: exited with code 3"), "{text}");
     assert!(text.contains("api closed: blocked by db"), "{text}");
     assert!(text.contains("ended with exit code 1: nothing is left to run"), "{text}");
 }

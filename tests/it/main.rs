@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 
 mod cli;
+mod control_api;
 mod house;
 mod jobs;
 mod lifecycle;

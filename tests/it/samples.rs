@@ -77,7 +77,7 @@ fn polyglot_runs_four_languages_side_by_side() {
 fn cascade_closes_the_furthest_first_and_gives_up_in_the_end() {
     let project = TestProject::new("");
     let mut up = project.up_of(&sample("cascade.yaml"));
-    up.wait_for("db-1 gave up after 3 crashes, the last: Error: the disk is on fire");
+    up.wait_for("db-1 gave up after 3 crashes within 60 s: Error: the disk is on fire");
     up.wait_for("api closed: blocked by db");
     up.interrupt();
     let (_, text) = up.end();

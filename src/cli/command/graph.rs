@@ -1,4 +1,4 @@
-//! `orchestrator graph`: who depends on whom, with the states of a running project.
+//! `orchestrator graph`: who depends on whom and for what, with the states of a running project.
 
 use std::path::PathBuf;
 
@@ -46,6 +46,7 @@ async fn running(client: &Client) -> Result<Vec<Node>, Failure> {
     let services = client.snapshot().await?.services;
     let node = |service: orchestrator_core::report::ServiceView| Node {
         name: service.name,
+        kind: service.kind,
         depends_on: service.depends_on,
         state: Some(service.state),
     };
@@ -63,6 +64,7 @@ async fn declared(file: Option<&std::path::Path>, context: &Context) -> Result<V
     let graph = graph.map_err(|error| Failure::internal(&error))?;
     let node = |name: &orchestrator_core::ServiceName| Node {
         name: name.clone(),
+        kind: services[name].kind,
         depends_on: services[name].depends_on.keys().cloned().collect(),
         state: None::<State>,
     };

@@ -13,6 +13,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use orchestrator_manager::ManagerHandle;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// How long a caller may take to send the head of a request.
@@ -38,6 +39,8 @@ pub struct ControlApi {
     socket: PathBuf,
     /// One for each connection that could be served: all are free when nobody is being told anything.
     places: Arc<Semaphore>,
+    /// Told at the end: connections then finish the answer they are giving, and hear nothing more.
+    ending: watch::Sender<()>,
     serving: JoinHandle<()>,
 }
 
@@ -52,13 +55,15 @@ pub fn serve(handle: ManagerHandle, socket: &Path) -> io::Result<ControlApi> {
     let router = routes::router(handle);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let free = Arc::clone(&places);
+    let ending = watch::Sender::new(());
+    let until = ending.subscribe();
     let serving = tokio::spawn(async move {
         while let Ok(place) = free.clone().acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, _)) if is_own(&stream) => {
-                    let router = router.clone();
+                    let (router, until) = (router.clone(), until.clone());
                     tokio::spawn(async move {
-                        serve_connection(stream, router).await;
+                        serve_connection(stream, router, until).await;
                         drop(place);
                     });
                 }
@@ -71,13 +76,14 @@ pub fn serve(handle: ManagerHandle, socket: &Path) -> io::Result<ControlApi> {
             }
         }
     });
-    Ok(ControlApi { socket: socket.to_owned(), places, serving })
+    Ok(ControlApi { socket: socket.to_owned(), places, ending, serving })
 }
 
 impl ControlApi {
     /// Ends it, after everybody who is listening has been told what there was to tell. Who does not listen is left.
     pub async fn end(self) {
         self.serving.abort();
+        self.ending.send_replace(());
         let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
         let _ = tokio::time::timeout(LAST_WORDS, self.places.acquire_many(all)).await;
     }
@@ -88,11 +94,17 @@ fn is_own(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|caller| caller.uid() == own || caller.uid() == 0)
 }
 
-async fn serve_connection(stream: UnixStream, router: axum::Router) {
+async fn serve_connection(stream: UnixStream, router: axum::Router, mut until: watch::Receiver<()>) {
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
-    // A caller that goes away in the middle of an answer is no fault.
-    let _ = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+    let mut connection =
+        pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        // A caller that goes away in the middle of an answer is no fault.
+        _ = &mut connection => return,
+        _ = until.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 impl Drop for ControlApi {

@@ -1,8 +1,8 @@
 //! The routes of the control API: each is one call of the [`ManagerHandle`].
 
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,7 +13,7 @@ use orchestrator_core::supervisor::{Refusal, Request};
 use orchestrator_manager::{EventItem, LogItem, LogQuery, ManagerHandle, RequestError};
 use serde::Serialize;
 
-use super::asked::{Asked, Told};
+use super::asked::{Asked, Told, Verb};
 use super::wire;
 
 pub(super) fn router(handle: ManagerHandle) -> Router {
@@ -24,12 +24,8 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/services/{verb}", post(services))
         .route("/v1/shutdown", post(shutdown))
-        .fallback(|| async {
-            Refused(StatusCode::NOT_FOUND, "bad-request", "there is nothing at this path".into())
-        })
-        .method_not_allowed_fallback(|| async {
-            Refused(StatusCode::METHOD_NOT_ALLOWED, "bad-request", "this path has another method".into())
-        })
+        .fallback(wrong_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(handle)
 }
 
@@ -109,18 +105,17 @@ async fn logs(
 
 async fn services(
     State(handle): State<ManagerHandle>,
-    Path(verb): Path<String>,
+    verb: Verb,
     Told(body): Told<wire::Services>,
 ) -> Result<StatusCode, Refused> {
     let mut services = body.services;
     if services.is_empty() {
         services = handle.snapshot().services.iter().map(|service| service.name.clone()).collect();
     }
-    let request = match verb.as_str() {
-        "start" => Request::Start(services),
-        "stop" => Request::Stop(services),
-        "restart" => Request::Restart(services),
-        _ => return Err(Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is no verb {verb:?}"))),
+    let request = match verb {
+        Verb::Start => Request::Start(services),
+        Verb::Stop => Request::Stop(services),
+        Verb::Restart => Request::Restart(services),
     };
     let done = if body.wait { handle.request(request).await } else { handle.submit(request).await };
     done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
@@ -132,6 +127,21 @@ async fn shutdown(
 ) -> Result<StatusCode, Refused> {
     let request = if body.kill { Request::Kill } else { Request::Shutdown };
     handle.submit(request).await.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
+}
+
+async fn wrong_path() -> Refused {
+    let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB or /v1/shutdown";
+    Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
+}
+
+async fn wrong_method(uri: Uri) -> Refused {
+    let changes = ["/v1/services/", "/v1/shutdown"].iter().any(|path| uri.path().starts_with(path));
+    let method = if changes { "POST" } else { "GET" };
+    Refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "bad-request",
+        format!("this path has another method: use {method}"),
+    )
 }
 
 type Line = std::io::Result<String>;

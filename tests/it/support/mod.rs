@@ -21,7 +21,7 @@ pub(crate) struct TestProject {
     folder: TempDir,
 }
 
-/// `orchestrator up` in the foreground, with all that it writes.
+/// `orchestrator up` in the foreground, or another command that goes on, with all that it writes.
 pub(crate) struct Up {
     child: Child,
     lines: Receiver<String>,
@@ -86,8 +86,13 @@ impl TestProject {
 
     /// The same, of another manifest.
     pub(crate) fn up_of(&self, manifest: &str) -> Up {
+        self.begin(&["up", manifest])
+    }
+
+    /// Runs a command that goes on.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Up {
         let mut child = self
-            .command(&["up", manifest])
+            .command(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
