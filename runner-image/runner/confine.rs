@@ -127,7 +127,7 @@ fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
 }
 
 fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {
-    let own: &[&str] = if among_host { &HOST_FILES } else { &["/etc", "/proc"] };
+    let own: &[&str] = if among_host { &HOST_FILES } else { &["/etc", "/proc", "/run"] };
     let memory: &[&str] = if among_host { &[] } else { &["/dev/shm"] };
     // Everything in its own tree is its to know.
     let listed: &[&str] = if among_host { &[] } else { &["/"] };

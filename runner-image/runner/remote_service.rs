@@ -182,6 +182,9 @@ impl RemoteService<'_> {
             self.port.close().await;
             return Ok(());
         };
+        for (name, secret) in &order.secrets {
+            self.environs.root.write_secret(name, &secret.0).map_err(RemoteError::Root)?;
+        }
         let surroundings = Surroundings::new(&order, self.environs)?;
         let exited = match ServiceProcess::start(&order, &surroundings, self.environs.root.path()) {
             Ok(process) => self.run(&order, surroundings, process).await?,

@@ -14,6 +14,7 @@ use orchestrator_sandbox::{empty_folder, mounts};
 pub(crate) struct RootFolder {
     path: PathBuf,
     temporary: PathBuf,
+    secrets: PathBuf,
 }
 
 impl RootFolder {
@@ -21,12 +22,14 @@ impl RootFolder {
     pub(crate) fn prepare(path: PathBuf) -> io::Result<Self> {
         let temporary = path.join("tmp");
         make_folder(&temporary)?;
-        Ok(Self { path, temporary })
+        let secrets = path.join("secrets");
+        make_folder(&secrets)?;
+        Ok(Self { path, temporary, secrets })
     }
 
     /// That of a file tree of the service's own, with the temporary one beside it.
     pub(crate) fn in_view() -> Self {
-        Self { path: mounts::CODE.into(), temporary: mounts::SCRATCH.into() }
+        Self { path: mounts::CODE.into(), temporary: mounts::SCRATCH.into(), secrets: mounts::SECRETS.into() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -36,6 +39,18 @@ impl RootFolder {
     /// Where a service keeps what it needs only while it runs.
     pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
+    }
+
+    /// Where it finds its secrets.
+    pub(crate) fn secrets(&self) -> &Path {
+        &self.secrets
+    }
+
+    /// Writes a secret, before anything runs.
+    pub(crate) fn write_secret(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // The service may be another user; nobody else gets here.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(self.secrets.join(name));
+        file?.write_all(bytes)
     }
 
     /// Writes a file of a bundle. Nothing is there that it could follow out of the folder or overwrite: nothing has run

@@ -81,6 +81,10 @@ impl Surroundings {
         let temporary = root.temporary().as_os_str().to_owned();
         let mut environment = BTreeMap::from(DEFAULTS.map(|(name, value)| (name.into(), value.into())));
         environment.extend([("HOME".into(), temporary.clone()), ("TMPDIR".into(), temporary)]);
+        if !order.secrets.is_empty() {
+            // By the name that systemd has made common.
+            environment.insert("CREDENTIALS_DIRECTORY".into(), root.secrets().as_os_str().to_owned());
+        }
         environment.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
         environment.extend([
             ("ORCHESTRATOR_SERVICE".into(), order.service.as_str().into()),

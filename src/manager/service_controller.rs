@@ -24,6 +24,7 @@ use crate::event_stream::now_millis;
 use crate::inbox::{Happening, Inbox};
 use crate::lines::{Line, Lines};
 use crate::log_store::LogStore;
+use crate::secrets::Redactor;
 
 /// How long a service that failed to start, or has ended, may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -134,6 +135,7 @@ impl<'a> ServiceController<'a> {
         self.inbox.tell(Happening::Phase(Phase::Shipping)).await;
         let sender = self.sender.clone();
         let sha256 = bundle::digest(&shipment.entries);
+        self.output.redactor = Redactor::new(&shipment.order.secrets);
         let (receiver, commands, inbox) = (&mut self.receiver, &mut *self.commands, self.inbox);
         let shipped = async move {
             let first = receiver.receive().await.map_err(|closed| lost(&closed))?;
@@ -275,12 +277,12 @@ impl<'a> ServiceController<'a> {
     async fn hear_end(&mut self, message: FromRemote) -> Option<Outcome> {
         match message {
             FromRemote::StartFailed(thrown) => {
-                self.end.thrown = Some(CrashReason::Start { exception: exception(thrown) });
+                self.end.thrown = Some(CrashReason::Start { exception: self.output.exception(thrown) });
                 self.end.deadline = Some(Instant::now() + LAST_WORDS);
                 None
             }
             FromRemote::Exception(thrown) => {
-                let exception = exception(thrown);
+                let exception = self.output.exception(thrown);
                 self.end.thrown = Some(CrashReason::Uncaught { exception: exception.clone() });
                 self.inbox.tell(Happening::Exception(exception)).await;
                 None
@@ -355,10 +357,6 @@ fn lost(how: &dyn std::fmt::Display) -> Outcome {
     Outcome::Crashed(CrashReason::ConnectionLost { detail: how.to_string() })
 }
 
-fn exception(thrown: Thrown) -> Exception {
-    Exception { name: thrown.name, message: thrown.message, stack: thrown.stack }
-}
-
 /// What a start writes, on its way into the log.
 struct Output<'a> {
     logs: &'a LogStore,
@@ -368,6 +366,7 @@ struct Output<'a> {
     stderr: Lines,
     /// The line that readiness waits for; None where none is.
     awaited: Option<Regex>,
+    redactor: Redactor,
 }
 
 impl<'a> Output<'a> {
@@ -378,7 +377,15 @@ impl<'a> Output<'a> {
         };
         let start = inbox.start().clone();
         let (replica, generation) = (start.replica, start.generation);
-        Self { logs, replica, generation, stdout: Lines::default(), stderr: Lines::default(), awaited }
+        Self {
+            logs,
+            replica,
+            generation,
+            stdout: Lines::default(),
+            stderr: Lines::default(),
+            awaited,
+            redactor: Redactor::default(),
+        }
     }
 
     /// Logs the bytes, after the loss of that many. True where the awaited line is among them.
@@ -407,6 +414,13 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// What was thrown, without secrets.
+    fn exception(&self, thrown: Thrown) -> Exception {
+        let [name, message, stack] =
+            [thrown.name, thrown.message, thrown.stack].map(|text| self.redactor.clean(text));
+        Exception { name, message, stack }
+    }
+
     async fn append(&self, stream: Stream, line: Line, lost: u64) {
         let record = LogRecord {
             seq: 0,
@@ -414,7 +428,7 @@ impl<'a> Output<'a> {
             replica: self.replica.clone(),
             generation: self.generation,
             stream,
-            text: line.text,
+            text: self.redactor.clean(line.text),
             partial: line.partial,
             lost,
         };

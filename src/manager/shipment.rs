@@ -22,6 +22,7 @@ use orchestrator_port::message::control::{Order, Protocol};
 
 use crate::Plugins;
 use crate::confinement::{confinement, visible_path};
+use crate::secrets::{self, SecretError};
 use crate::service_controller::Shipment;
 
 /// Where the code is, in the start's root folder.
@@ -51,6 +52,14 @@ pub enum ShipperError {
         service: ServiceName,
         /// The plugin.
         runtime: String,
+    },
+    /// Something that it is to be given is not there.
+    #[error("service '{service}' cannot be given what it is granted")]
+    Secret {
+        /// The service.
+        service: ServiceName,
+        /// What.
+        source: SecretError,
     },
     /// The plugin's program is not there.
     #[error("service '{service}' needs the program '{program}', which is not on PATH{}", fix(.needs.as_ref()))]
@@ -88,6 +97,9 @@ pub(crate) enum GatherError {
     /// All of it together cannot be shipped.
     #[error("cannot ship the code")]
     Bundle(#[from] BundleError),
+    /// Something that it is to be given is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The service's plugin has gone.
     #[error("the plugin '{0}' is not installed")]
     Plugin(String),
@@ -118,6 +130,9 @@ impl Shipper {
     }
 
     fn check(&self, service: &Service) -> Result<(), ShipperError> {
+        if let Err(source) = secrets::read(service) {
+            return Err(ShipperError::Secret { service: service.name.clone(), source });
+        }
         let Some((runtime, _)) = self.plugins.runtime(&service.runtime) else {
             let (service, runtime) = (service.name.clone(), service.runtime.clone());
             return Err(ShipperError::Plugin { service, runtime });
@@ -150,6 +165,7 @@ impl Shipper {
             code,
             folder: CODE.into(),
             env: self.env_of(service, runtime),
+            secrets: secrets::read(service)?,
             protocol: match runtime.protocol {
                 manifest::Protocol::Host => Protocol::Host,
                 manifest::Protocol::None => Protocol::None,

@@ -78,6 +78,9 @@ pub struct ViewError {
 /// The folder of the code.
 pub const CODE: &str = "/service";
 
+/// The folder of the secrets.
+pub const SECRETS: &str = "/run/secrets";
+
 /// The folder for what is only needed while the service runs.
 pub const SCRATCH: &str = "/tmp";
 
@@ -160,7 +163,7 @@ fn new_memory() -> rustix::io::Result<OwnedFd> {
 
 impl View {
     fn fill(&self, base: &Path) -> Result<(), ViewError> {
-        for folder in ["dev/shm", "etc", "proc", "tmp", "service"] {
+        for folder in ["dev/shm", "etc", "proc", "run/secrets", "tmp", "service"] {
             make_folder(&base.join(folder))?;
         }
         let (bytes, entries) = (self.scratch_bytes, self.scratch_entries);
@@ -169,6 +172,7 @@ impl View {
         memory(&base.join("dev/shm"), &format!("mode=1777,size={bytes},nr_inodes={entries}"), closed)?;
         let code = format!("mode=0755,size={},nr_inodes=1048576", self.code_bytes);
         memory(&base.join("service"), &code, libc::MS_NOSUID | libc::MS_NODEV)?;
+        memory(&base.join("run/secrets"), "mode=0755,size=1m,nr_inodes=1024", closed)?;
         self.mount_proc(&base.join("proc"))?;
         self.write_etc(&base.join("etc"))?;
         fill_dev(&base.join("dev"))

@@ -15,4 +15,5 @@ mod nothing_left_behind;
 mod readiness;
 mod real_programs;
 mod samples;
+mod secrets;
 mod support;

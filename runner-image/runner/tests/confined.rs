@@ -96,7 +96,7 @@ async fn outcome(confinement: &Confinement, user: Option<u32>, script: &str) -> 
 async fn a_service_finds_only_what_it_needs() {
     for user in users() {
         let listing = outcome(&nothing(), user, "ls /; ls /etc /dev; hostname; pwd; id -u; id -G").await;
-        let expected = "bin\ndev\netc\nlib\nlib64\nproc\nsbin\nservice\ntmp\nusr\n\
+        let expected = "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nservice\ntmp\nusr\n\
                         /dev:\nfd\nfull\nnull\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n\n\
                         /etc:\ngroup\nhosts\nld.so.cache\nnsswitch.conf\npasswd\ncart\n/service\n1000\n1000\n";
         assert_eq!(listing, expected, "as {user:?}");

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::element::permissions::RawPermissions;
+use super::element::permissions::{RawPermissions, RawSecret, RawSource};
 use super::problem::{Hint, Placed, ProblemKind};
 use super::raw::NamedService;
 use super::reader::Reader;
 use super::{OnDisk, Probe, ReadyCheck, Surroundings, suggest};
-use crate::permissions::{Endpoint, Host, NetGrants, Permissions, Sandbox};
+use crate::permissions::{Endpoint, Host, NetGrants, Permissions, Sandbox, Secret, SecretSource};
 
 /// Fewer threads than this, and Node does not fail but hang.
 const LEAST_PIDS_OF_NODE: u32 = 16;
@@ -48,6 +48,7 @@ pub(super) fn resolve(
         permissions.fs.write = grants.paths(&files.write);
         permissions.fs.scratch = files.scratch.unwrap_or_default();
     }
+    permissions.secrets = grants.secrets(raw.secrets.as_deref().unwrap_or_default());
     permissions.devices = raw.devices.iter().flatten().filter_map(|path| grants.device(path)).collect();
     permissions.net = net(named, raw);
     if let Some(pids) = permissions.limits.pids
@@ -155,6 +156,26 @@ impl Grants<'_, '_, '_> {
             return self.refuse(written, why, "grant a folder that holds only what the service needs");
         }
         self.there(written, path)
+    }
+
+    fn secrets(&mut self, written: &[RawSecret]) -> BTreeMap<String, Secret> {
+        let mut secrets = BTreeMap::new();
+        for raw in written {
+            let source = match &raw.source {
+                RawSource::Env(name) => SecretSource::Env(name.clone()),
+                RawSource::File(file) => {
+                    let path = plain(&self.around.folder.join(&file.value));
+                    if !matches!((self.around.look)(&path), OnDisk::File { .. }) {
+                        let (service, path) = (self.service.to_owned(), file.value.clone());
+                        let hint = Hint::advise("a secret is kept in a file, or in a variable ('env:')");
+                        self.reader.report(&file.place, ProblemKind::GrantMissing { service, path }, hint);
+                    }
+                    SecretSource::File(path)
+                }
+            };
+            secrets.insert(raw.name.value.clone(), Secret { source, delegable: raw.delegable });
+        }
+        secrets
     }
 
     fn device(&mut self, written: &Placed<String>) -> Option<PathBuf> {

@@ -367,6 +367,9 @@ pub enum ValueError {
     /// No number of processor cores.
     #[error("'{0}' is no number of cores")]
     Cores(String),
+    /// No name of a secret.
+    #[error("'{0}' cannot be the name of a secret")]
+    SecretName(String),
     /// A file or folder of the host that a runtime needs, not named by its absolute path.
     #[error("'{0}' is no absolute path")]
     NotAbsolute(String),

@@ -34,6 +34,14 @@ pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
     paths("devices", &asked.devices, &ceiling.devices, &mut found);
     members("net.connect", &asked.net.connect, &ceiling.net.connect, &mut found);
     members("net.listen", &asked.net.listen, &ceiling.net.listen, &mut found);
+    for (name, secret) in &asked.secrets {
+        let given = ceiling.secrets.get(name).filter(|held| held.delegable && held.source == secret.source);
+        if given.is_none() {
+            let delegable =
+                ceiling.secrets.iter().filter(|(_, held)| held.delegable).map(|(name, _)| name.clone());
+            found.push(Excess { permission: "secrets", asked: name.clone(), ceiling: list(delegable) });
+        }
+    }
     if asked.subprocess && !ceiling.subprocess {
         found.push(Excess { permission: "subprocess", asked: "true".into(), ceiling: "false".into() });
     }
@@ -106,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::permissions::{FileGrants, Limits, NetGrants, Scratch};
+    use crate::permissions::{FileGrants, Limits, NetGrants, Scratch, Secret, SecretSource};
 
     fn path() -> impl Strategy<Value = PathBuf> {
         // Few names, so that paths are often below each other, and often almost.
@@ -133,6 +141,7 @@ mod tests {
                 Permissions {
                     fs: FileGrants { read: fs.0, write: fs.1, scratch: Scratch { size: fs.2, inodes: fs.3 } },
                     net: NetGrants { connect: net.0, listen: net.1 },
+                    secrets: std::collections::BTreeMap::new(),
                     subprocess,
                     devices,
                     limits: Limits {
@@ -217,6 +226,20 @@ mod tests {
             less.limits.memory = less.limits.memory.map(|memory| memory / 2);
             prop_assert_eq!(excess(&less, &one), []);
         }
+    }
+
+    #[test]
+    fn a_secret_is_handed_on_only_where_that_was_said() {
+        let secret = |delegable| Secret { source: SecretSource::Env("TOKEN".into()), delegable };
+        let with = |secret: Secret| {
+            let secrets = [("token".to_owned(), secret)].into();
+            Permissions { secrets, ..Permissions::default() }
+        };
+        assert_eq!(excess(&with(secret(false)), &with(secret(true))), []);
+        let found = excess(&with(secret(false)), &with(secret(false)));
+        assert_eq!(found[0].to_string(), r#"E_ATTENUATION permission=secrets asked="token" ceiling="[]""#);
+        let other = Secret { source: SecretSource::Env("OTHER".into()), delegable: true };
+        assert_eq!(excess(&with(secret(false)), &with(other)).len(), 1, "the same name, another secret");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! [`Permissions`]: everything that is granted to a service, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,12 +16,33 @@ pub struct Permissions {
     pub fs: FileGrants,
     /// Connections.
     pub net: NetGrants,
+    /// What it is given as files, by their names.
+    pub secrets: BTreeMap<String, Secret>,
     /// Whether it may start processes.
     pub subprocess: bool,
     /// Device nodes, absolute.
     pub devices: BTreeSet<PathBuf>,
     /// The most that it may use.
     pub limits: Limits,
+}
+
+/// Something that nobody else is to see. Where it is kept, not what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Where it is kept.
+    pub source: SecretSource,
+    /// Whether children can be given it.
+    pub delegable: bool,
+}
+
+/// Where a secret is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretSource {
+    /// In this file, which is absolute.
+    File(PathBuf),
+    /// In this variable of the environment of who starts the orchestrator.
+    Env(String),
 }
 
 /// What of the host's files is granted. A folder stands for all that is in it.

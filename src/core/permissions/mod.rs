@@ -14,4 +14,6 @@ pub use attenuation::{Excess, excess};
 pub use decide::{Denial, OwnAddress, range_of};
 pub use endpoint::{Endpoint, EndpointError, Host};
 pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenforceable};
-pub use grant::{Enforce, FileGrants, Limits, NetGrants, Permissions, Sandbox, Scratch};
+pub use grant::{
+    Enforce, FileGrants, Limits, NetGrants, Permissions, Sandbox, Scratch, Secret, SecretSource,
+};

@@ -21,9 +21,11 @@
 //! controller pings every [`PING_EVERY`], and the remote answers as RFC 6455 5.5.3 says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How often the controller pings.
 pub const PING_EVERY: Duration = Duration::from_secs(5);
@@ -85,8 +87,37 @@ pub struct Order {
     pub folder: String,
     /// The whole environment of the process, but for the few variables that the runner sets: see the runner.
     pub env: BTreeMap<String, String>,
+    /// What it is given as files that nobody else sees, by their names.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
     /// How the process is spoken to.
     pub protocol: Protocol,
+}
+
+/// Bytes that are in no output. Written as hexadecimal digits.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        serializer.serialize_str(&digits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes = digits.as_bytes().chunks(2).map(pair).collect::<Option<_>>();
+        bytes.map(Self).ok_or_else(|| D::Error::custom("a secret is written in hexadecimal digits"))
+    }
 }
 
 /// How a plugin's process is spoken to.

@@ -6,6 +6,7 @@ mod env;
 mod fs;
 mod limits;
 mod net;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 pub(crate) use self::env::{read_env, schema as env_schema};
 pub(crate) use self::fs::RawFiles;
 pub(crate) use self::net::RawNet;
+pub(crate) use self::secrets::{RawSecret, RawSource};
 use crate::manifest::node::Content;
 use crate::manifest::problem::{Hint, Placed, ProblemKind};
 use crate::manifest::reader::{Field, Key, Reader};
@@ -33,6 +35,11 @@ const ENV: Key = Key {
     about: "The environment variables that it gets, besides the few that every service has.",
     schema: env_schema,
 };
+const SECRETS: Key = Key {
+    name: "secrets",
+    about: "What it is given as files in /run/secrets, which are in memory and nobody else's.",
+    schema: secrets::schema,
+};
 const SUBPROCESS: Key = Key {
     name: "subprocess",
     about: "Whether it may start processes. Threads it always may. By default false.",
@@ -44,7 +51,7 @@ const DEVICES: Key = Key {
     schema: fs::paths_schema,
 };
 const LIMITS: Key = Key { name: "limits", about: "The most that it may use.", schema: limits::schema };
-const KEYS: &[Key] = &[FS, NET, ENV, SUBPROCESS, DEVICES, LIMITS];
+const KEYS: &[Key] = &[FS, NET, ENV, SECRETS, SUBPROCESS, DEVICES, LIMITS];
 
 /// Permissions as they are written. What is absent here was not written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +59,7 @@ pub(crate) struct RawPermissions {
     pub(crate) fs: Option<RawFiles>,
     pub(crate) net: Option<RawNet>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) secrets: Option<Vec<RawSecret>>,
     pub(crate) subprocess: Option<bool>,
     pub(crate) devices: Option<Vec<Placed<String>>>,
     pub(crate) limits: Option<Limits>,
@@ -67,6 +75,7 @@ pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawPerm
         fs: fields.get(&FS).and_then(|field| fs::read(&field, reader)),
         net: fields.get(&NET).and_then(|field| net::read(&field, reader)),
         env: fields.get(&ENV).and_then(|field| read_env(&field, reader)).unwrap_or_default(),
+        secrets: fields.get(&SECRETS).and_then(|field| secrets::read(&field, reader)),
         subprocess: fields.get(&SUBPROCESS).and_then(|field| Some(field.flag(reader)?.value)),
         devices: fields.get(&DEVICES).and_then(|field| fs::read_paths(&field, reader)),
         limits: fields.get(&LIMITS).and_then(|field| limits::read(&field, reader)),
@@ -82,6 +91,7 @@ impl RawPermissions {
             fs: self.fs.or_else(|| plugin.fs.clone()),
             net: self.net.or_else(|| plugin.net.clone()),
             env,
+            secrets: self.secrets.or_else(|| plugin.secrets.clone()),
             subprocess: self.subprocess.or(plugin.subprocess),
             devices: self.devices.or_else(|| plugin.devices.clone()),
             limits: self.limits.or_else(|| plugin.limits.clone()),
