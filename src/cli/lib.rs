@@ -6,10 +6,15 @@ mod command;
 mod diagnostic;
 mod exit_code;
 mod failure;
+mod interrupts;
 mod load;
+mod news;
 mod output;
+mod painter;
+mod screen;
 mod target;
 mod terminal;
+mod writer;
 
 use std::process::ExitCode;
 
