@@ -29,10 +29,10 @@ pub(crate) async fn watch(
     mut screen: Screen,
 ) -> Outcome {
     let writer = Writer::new(stdout(), stderr())?;
-    let (mut ended, mut gone) = (None, false);
+    let (mut ended, mut gone, mut still) = (None, false, false);
     let mut repaint = interval(REPAINT);
     repaint.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !(gone && ended.is_some()) {
+    while !(ended.is_some() && (gone || still)) {
         tokio::select! {
             request = interrupts.next() => {
                 writer.now(Screen::interrupted(&request));
@@ -51,7 +51,7 @@ pub(crate) async fn watch(
             }
             finish = handle.finished(), if ended.is_none() => ended = Some(finish),
             // Nothing could be shown for so long: the terminal stands still, or is not there any more.
-            () = sleep(PATIENCE), if ended.is_some() => break,
+            () = sleep(PATIENCE), if ended.is_some() => still = true,
         }
     }
     // The log is whole on the disk when its end can be read.
@@ -60,7 +60,9 @@ pub(crate) async fn watch(
         Some(finish) => finish,
         None => handle.finished().await,
     };
-    writer.end().await;
+    if !still {
+        writer.end().await;
+    }
     Ok(code(&finish))
 }
 
