@@ -6,10 +6,15 @@ mod command;
 mod diagnostic;
 mod exit_code;
 mod failure;
+mod interrupts;
 mod load;
+mod news;
 mod output;
+mod painter;
+mod screen;
 mod target;
 mod terminal;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -93,4 +98,41 @@ fn log_to_stderr(verbose: bool, colour: bool) {
         .with_target(false)
         .without_time()
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// The verb's part of the page.
+    fn section<'a>(page: &'a str, verb: &str) -> &'a str {
+        let after =
+            page.split_once(&format!("\n## {verb}\n")).unwrap_or_else(|| panic!("no part for {verb}")).1;
+        after.split("\n## ").next().unwrap_or_default()
+    }
+
+    fn options(command: &Command) -> impl Iterator<Item = String> {
+        let options = command.get_arguments().filter(|option| !option.is_hide_set());
+        options.filter_map(|option| option.get_long().map(|long| format!("`--{long}")))
+    }
+
+    #[test]
+    fn the_page_has_every_verb_and_every_option() {
+        let page = include_str!("../../docs/cli.md");
+        let command = Arguments::command();
+        let (general, _) = page.split_once("\n## ").unwrap();
+        for option in options(&command) {
+            assert!(general.contains(&option), "{option}");
+        }
+        for verb in command.get_subcommands() {
+            let part = section(page, verb.get_name());
+            for option in options(verb).chain(verb.get_subcommands().flat_map(options)) {
+                assert!(part.contains(&option), "{} {option}", verb.get_name());
+            }
+        }
+        let parts = page.matches("\n## ").count();
+        assert_eq!(parts, command.get_subcommands().count(), "a part that is no verb's");
+    }
 }

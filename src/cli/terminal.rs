@@ -9,7 +9,7 @@ use orchestrator_views::Palette;
 pub(crate) struct Terminal {
     /// Colours may be used: both are a terminal, and nobody said otherwise (<https://no-color.org>).
     pub(crate) colour: bool,
-    /// Standard error is a terminal: a line there can be painted over.
+    /// Standard error is a terminal: lines there can be painted over.
     pub(crate) live: bool,
 }
 
@@ -24,9 +24,10 @@ impl Terminal {
         Palette::new(self.colour)
     }
 
-    /// How many columns there are.
-    pub(crate) fn columns(self) -> usize {
+    /// How many columns and rows there are.
+    pub(crate) fn size(self) -> (usize, usize) {
         let size = rustix::termios::tcgetwinsize(stderr()).ok();
-        size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
     }
 }

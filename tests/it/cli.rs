@@ -216,3 +216,24 @@ fn a_folder_stands_for_the_manifest_in_it_with_its_code_and_plugins() {
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }
+
+#[test]
+fn the_examples_of_the_page_are_true() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/cli.md")).expect("it can be read");
+    let blocks = page.split("```console\n").skip(1).filter_map(|block| block.split("```").next());
+    let examples: Vec<_> = blocks.flat_map(|block| block.split("$ orchestrator ").skip(1)).collect();
+    let project = TestProject::new("");
+    let mut tried = 0;
+    for example in examples {
+        let (line, shown) = example.split_once('\n').expect("it has a command");
+        let arguments: Vec<_> = line.split(' ').collect();
+        // What the others say depends on the moment and the host.
+        if ["check", "explain", "graph", "plugin"].contains(&arguments[0]) {
+            let said = project.command(&arguments).current_dir(root).output().expect("it runs");
+            assert_eq!(String::from_utf8_lossy(&said.stdout), shown, "{line}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 5);
+}

@@ -1,6 +1,8 @@
 //! Services start after what they depend on, close before it, and close when it crashes.
 
-use crate::support::{TestProject, missing};
+use std::process::{Child, Stdio};
+
+use crate::support::{TestProject, kill, missing, wait_for};
 
 fn place(states: &[(String, String)], service: &str, state: &str) -> usize {
     let found = states.iter().position(|(s, t)| s == service && t == state);
@@ -137,4 +139,47 @@ fn an_exception_is_shown_with_the_services_own_files_and_lines() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("web-1 threw TypeError: "), "{text}");
     assert!(text.contains("web.js:2"), "{text}");
+}
+
+/// Writes more than pipes and queues hold, at once and at the end.
+const LOUD: &str = "  web:
+    runtime: js
+    code: |
+      const much = () => { for (let i = 0; i < 5000; i++) console.log('x'.repeat(200)); };
+      export function start() { much(); }
+      export function close() { much(); console.log('the last word'); }
+";
+
+/// Runs it, in a terminal that stands still; returns when the service runs.
+fn run_unread(project: &TestProject) -> Child {
+    let up = project.command(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    wait_for("web to run", || {
+        let ps = project.run(&["ps"]).out;
+        if ps.contains(" running ") { Ok(()) } else { Err(ps) }
+    });
+    up.expect("the orchestrator can be run")
+}
+
+fn ends_well(project: &TestProject, mut up: Child) {
+    let ended = || up.try_wait().expect("it can be waited for").ok_or("it runs".to_owned());
+    assert_eq!(wait_for("the end", ended).code(), Some(0));
+    project.wait_until_nothing_is_left();
+    let logs = project.run(&["logs", "--tail", "1"]).out;
+    assert_eq!(logs, "web-1 | the last word\n", "it closed in order, and what was not shown is not lost");
+}
+
+#[test]
+fn a_terminal_that_stands_still_holds_up_neither_signals_nor_the_end() {
+    let project = TestProject::new(LOUD);
+    let up = run_unread(&project);
+    kill(up.id(), "TERM");
+    ends_well(&project, up);
+}
+
+#[test]
+fn everything_closes_in_order_when_nobody_reads_any_more() {
+    let project = TestProject::new(LOUD);
+    let mut up = run_unread(&project);
+    drop(up.stdout.take());
+    ends_well(&project, up);
 }

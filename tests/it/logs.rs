@@ -88,3 +88,21 @@ fn what_was_written_outlives_kill_9_of_the_orchestrator() {
     assert_eq!(logs.code, Some(0), "{logs:?}");
     assert!(logs.out.contains("before the end"), "{logs:?}");
 }
+
+#[test]
+fn since_takes_a_while_or_a_time() {
+    let project = job("echo said\n");
+    assert_eq!(project.up().end().0, Some(0));
+    let since = |when| project.run(&["logs", "--since", when]);
+    for (when, shown) in [
+        ("10m", "job-1 | said\n"),
+        ("2026-01-01T00:00:00Z", "job-1 | said\n"),
+        ("2999-01-01T00:00:00+01:00", ""),
+    ] {
+        assert_eq!(since(when).out, shown, "{when}");
+    }
+    let wrong = since("2026-01-01T00:00:00");
+    assert_eq!(wrong.code, Some(2));
+    let expected = "error: invalid value '2026-01-01T00:00:00' for '--since <WHEN>': write a while, such as 10m, or a time with its offset, such as 2026-11-20T10:00:00Z\n";
+    assert!(wrong.err.starts_with(expected), "{wrong:?}");
+}

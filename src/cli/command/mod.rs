@@ -15,6 +15,7 @@ mod schema;
 mod services;
 mod stats;
 mod up;
+mod watch;
 
 use clap::Subcommand;
 

@@ -1,25 +1,24 @@
 //! `orchestrator up`: starts the services of a manifest, in order, and shows what they write until they have ended.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orchestrator_core::ServiceName;
-use orchestrator_core::manifest::Kind;
 use orchestrator_core::permissions::Sandbox;
-use orchestrator_core::report::{EventKind, FinishCause, Snapshot, State, Why};
 use orchestrator_core::supervisor::Request;
-use orchestrator_manager::{
-    EventItem, Launch, LaunchError, LogItem, LogQuery, ManagerHandle, Project, ProjectError, ServicesManager,
-};
-use orchestrator_views::{LogLines, control_api, event_line, is_news};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use orchestrator_manager::{Launch, LaunchError, Project, ProjectError, ServicesManager};
+use orchestrator_views::control_api;
 
 use super::detach;
+use super::watch::watch;
 use crate::Context;
 use crate::client::Client;
 use crate::exit_code::Code;
 use crate::failure::{Failure, Outcome, chain};
-use crate::output::{complain, note, print_line};
+use crate::interrupts::Interrupts;
+use crate::news::News;
+use crate::output::note;
+use crate::screen::Screen;
 use crate::target::load_manifest;
 
 #[derive(Debug, clap::Args)]
@@ -72,8 +71,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
     let api = control_api::serve(handle.clone(), &project.control_socket())?;
     let wanted = if args.services.is_empty() { names } else { args.services };
-    let screen = Screen::new(context, prefixes);
-    let outcome = watch(handle, wanted, interrupts, screen).await;
+    let news = News::of(&handle)?;
+    if let Err(error) = handle.submit(Request::Start(wanted)).await {
+        let _ = handle.request(Request::Shutdown).await;
+        return Err(Failure::new(Code::Usage, error.to_string()));
+    }
+    let outcome = watch(handle, news, interrupts, Screen::new(context.terminal, prefixes)).await;
     api.end().await;
     outcome
 }
@@ -119,163 +122,4 @@ fn prefixes(manifest: &orchestrator_core::manifest::Manifest) -> Vec<String> {
         format!("{name}-{}", service.replicas)
     };
     manifest.services.iter().map(prefix).collect()
-}
-
-/// Starts what is wanted and shows what happens, until the project has ended and all of it has been shown.
-async fn watch(
-    mut handle: ManagerHandle,
-    wanted: Vec<ServiceName>,
-    mut interrupts: Interrupts,
-    mut screen: Screen,
-) -> Outcome {
-    let mut logs =
-        handle.logs(LogQuery { after: handle.newest_log(), follow: true, ..LogQuery::default() })?;
-    let mut events = handle.events(0);
-    let mut snapshots = handle.snapshots();
-    let asked = handle.submit(Request::Start(wanted)).await;
-    if let Err(error) = asked {
-        let _ = handle.request(Request::Shutdown).await;
-        return Err(Failure::new(Code::Usage, error.to_string()));
-    }
-    let (mut logs_end, mut events_end) = (false, false);
-    while !(logs_end && events_end) {
-        tokio::select! {
-            () = interrupts.next() => screen.interrupt(&mut interrupts, &handle).await,
-            item = logs.next(), if !logs_end => match item {
-                Some(Ok(item)) => screen.log(&item),
-                // It would be the same at each further try, and the services run on without it.
-                Some(Err(error)) => {
-                    screen.note(&format!("the log cannot be read any more: {error}"));
-                    logs_end = true;
-                }
-                None => logs_end = true,
-            },
-            item = events.next(), if !events_end => match item {
-                Some(item) => screen.event(&item),
-                None => events_end = true,
-            },
-            Ok(()) = snapshots.changed() => screen.status(&snapshots.borrow_and_update().clone()),
-        }
-    }
-    let finish = handle.finished().await;
-    screen.clear();
-    Ok(match finish.cause {
-        FinishCause::Killed => Code::Killed,
-        _ if finish.exit_code == 0 => Code::Ok,
-        _ => Code::Of(finish.exit_code),
-    })
-}
-
-/// The signals that ask for the end.
-struct Interrupts {
-    signals: [Signal; 3],
-    /// How many have come.
-    count: u32,
-}
-
-impl Interrupts {
-    fn new() -> Result<Self, Failure> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self { signals: [interrupt?, terminate?, hangup?], count: 0 })
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        self.count += 1;
-    }
-}
-
-/// What the person sees: services' lines on standard output; what happens to them, and how far they have come, on
-/// standard error.
-struct Screen {
-    terminal: crate::terminal::Terminal,
-    lines: LogLines,
-    began: Instant,
-    /// Everything that was wanted has come up once.
-    up: bool,
-    /// A line that is painted over stands at the end.
-    painted: bool,
-}
-
-impl Screen {
-    fn new(context: &Context, prefixes: Vec<String>) -> Self {
-        let lines = LogLines::new(context.terminal.palette(), prefixes);
-        Self { terminal: context.terminal, lines, began: Instant::now(), up: false, painted: false }
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.painted) {
-            complain("\r\x1b[K");
-        }
-    }
-
-    fn note(&mut self, line: &str) {
-        self.clear();
-        note(line);
-    }
-
-    fn log(&mut self, item: &LogItem) {
-        self.clear();
-        match item {
-            LogItem::Record(record) => print_line(&self.lines.line(record)),
-            LogItem::Missed(missed) => print_line(&self.lines.missed(*missed)),
-        }
-    }
-
-    fn event(&mut self, item: &EventItem) {
-        let palette = self.terminal.palette();
-        match item {
-            EventItem::Missed(missed) => self.note(&format!("({missed} events came too fast to be shown)")),
-            EventItem::Event(event) if is_news(event) => self.note(&event_line(event, palette)),
-            EventItem::Event(event) if matches!(event.kind, EventKind::Finished { .. }) => {
-                self.note(&event_line(event, palette));
-            }
-            EventItem::Event(_) => {}
-        }
-    }
-
-    /// While services start, a terminal shows how far they have come in a line that is painted over.
-    fn status(&mut self, snapshot: &Snapshot) {
-        if self.up {
-            return;
-        }
-        let there = snapshot.services.iter().filter(|service| is_up(service)).count();
-        let all = snapshot.services.iter().filter(|service| service.why != Some(Why::NotStarted)).count();
-        if there == all && all > 0 {
-            self.up = true;
-            let took = self.began.elapsed().as_millis();
-            let services = if all == 1 { "1 service is".into() } else { format!("all {all} services are") };
-            self.note(&self.terminal.palette().good(&format!("{services} up after {took} ms")));
-        } else if self.terminal.live {
-            let waiting = snapshot.services.iter().filter(|service| !is_up(service));
-            let waiting: Vec<_> = waiting.map(|service| service.name.as_str()).collect();
-            let text = format!("starting {there}/{all}: {}", waiting.join(", "));
-            let text: String = text.chars().take(self.terminal.columns().saturating_sub(1)).collect();
-            complain(&format!("\r\x1b[K{text}"));
-            self.painted = true;
-        }
-    }
-
-    async fn interrupt(&mut self, interrupts: &mut Interrupts, handle: &ManagerHandle) {
-        let request = if interrupts.count == 1 { Request::Shutdown } else { Request::Kill };
-        self.note(match request {
-            Request::Kill => "killing everything",
-            _ => "closing in order; press Ctrl-C again to kill",
-        });
-        // A project that has ended meanwhile needs no asking.
-        let _ = handle.submit(request).await;
-    }
-}
-
-fn is_up(service: &orchestrator_core::report::ServiceView) -> bool {
-    match service.kind {
-        Kind::Service => service.state == State::Running && service.why.is_none(),
-        Kind::Job => service.why == Some(Why::Completed) && service.state == State::Closed,
-    }
 }
