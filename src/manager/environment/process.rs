@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
-use orchestrator_port::launch::Ticket;
+use orchestrator_port::launch::{LONGEST_TICKET, Ticket};
 use orchestrator_sandbox::descriptors::{packet_pair, receive_packet, sealed_program, send_packet};
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
 use orchestrator_sandbox::{Pid, tree};
@@ -263,8 +263,31 @@ impl Environment for ProcessEnvironment {
 
 /// The ticket in a pipe whose writing end is closed: nothing of it is in any argument, environment or file.
 fn in_pipe(ticket: &Ticket) -> io::Result<OwnedFd> {
+    let text = serde_json::to_vec(ticket)?;
+    if text.len() > LONGEST_TICKET {
+        let why = format!("a service's grants are longer than {} KiB together", LONGEST_TICKET / 1024);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let (reader, mut writer) = io::pipe()?;
-    // A ticket is far smaller than a pipe's buffer, so this does not wait for a reader.
-    writer.write_all(&serde_json::to_vec(ticket)?)?;
+    // It is smaller than a pipe's buffer, so this does not wait for a reader.
+    writer.write_all(&text)?;
     Ok(reader.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_would_wait_for_its_reader_is_refused() {
+        let ticket = |socket: String| Ticket {
+            socket: socket.into(),
+            token: String::new(),
+            root: "/".into(),
+            confinement: None,
+        };
+        assert!(in_pipe(&ticket("/short".into())).is_ok());
+        let refused = in_pipe(&ticket("/".repeat(LONGEST_TICKET))).unwrap_err();
+        assert_eq!(refused.to_string(), "a service's grants are longer than 60 KiB together");
+    }
 }
