@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_core::manifest::{Probe, ReadyCheck, Service};
+use orchestrator_core::permissions::denial_in;
 use orchestrator_core::probing::{Probing, Try, Verdict};
 use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Stream};
 use orchestrator_core::{Generation, ReplicaId};
@@ -63,6 +64,7 @@ pub(crate) struct ServiceController<'a> {
     sender: PortSender,
     receiver: PortReceiver,
     environment: &'a dyn Environment,
+    service: &'a Service,
     inbox: &'a Inbox,
     output: Output<'a>,
     commands: &'a mut mpsc::Receiver<Command>,
@@ -99,7 +101,7 @@ impl<'a> ServiceController<'a> {
     pub(crate) fn new(
         port: ConnectionPort,
         environment: &'a dyn Environment,
-        service: &Service,
+        service: &'a Service,
         inbox: &'a Inbox,
         logs: &'a LogStore,
         commands: &'a mut mpsc::Receiver<Command>,
@@ -109,6 +111,7 @@ impl<'a> ServiceController<'a> {
             sender,
             receiver,
             environment,
+            service,
             inbox,
             output: Output::new(inbox, logs, service),
             commands,
@@ -277,18 +280,32 @@ impl<'a> ServiceController<'a> {
     async fn hear_end(&mut self, message: FromRemote) -> Option<Outcome> {
         match message {
             FromRemote::StartFailed(thrown) => {
-                self.end.thrown = Some(CrashReason::Start { exception: self.output.exception(thrown) });
+                let exception = self.output.exception(thrown);
+                self.teach(&exception).await;
+                self.end.thrown = Some(CrashReason::Start { exception });
                 self.end.deadline = Some(Instant::now() + LAST_WORDS);
                 None
             }
             FromRemote::Exception(thrown) => {
                 let exception = self.output.exception(thrown);
+                self.teach(&exception).await;
                 self.end.thrown = Some(CrashReason::Uncaught { exception: exception.clone() });
                 self.inbox.tell(Happening::Exception(exception)).await;
                 None
             }
             FromRemote::Exited { code, signal } => Some(self.end.exited(code, signal)),
             _ => None,
+        }
+    }
+
+    /// Tells which line of the manifest would have allowed what an exception says was refused, where it says so.
+    async fn teach(&self, exception: &Exception) {
+        let service = self.service;
+        let (name, permissions, sandbox) = (&service.name, &service.permissions, service.sandbox);
+        let there = |path: &std::path::Path| path.symlink_metadata().is_ok();
+        if let Some(denial) = denial_in(name, permissions, sandbox, &exception.message, &there) {
+            let what = format!("may not {}; to allow it: {}", denial.tried, denial.grant);
+            self.inbox.tell(Happening::Refused { what }).await;
         }
     }
 

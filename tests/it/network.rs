@@ -126,3 +126,31 @@ fn a_grant_that_no_service_listens_on_is_refused() {
     );
     assert!(check.err.contains("fix: add 'permissions: { net: { listen: [80] } }' to 'db'\n"), "{check:?}");
 }
+
+#[test]
+fn a_denial_names_the_line_that_would_allow_it() {
+    if missing("node", "denials") || missing("python3", "denials") {
+        return;
+    }
+    let project = TestProject::new(
+        "  files: { runtime: python, restart: never, code: \"def start(): open('FOLDER/secret')\\n\" }
+  names: { runtime: node, restart: never, code: \"import { lookup } from 'node:dns/promises';\\nexport const start = () => lookup('api.example.com');\\n\", permissions: { net: { listen: [1] } } }
+",
+    );
+    let folder = project.path().join("shared").canonicalize().expect("it is there").display().to_string();
+    project.write("shared/secret", "");
+    let manifest = std::fs::read_to_string(project.path().join("manifest.yaml")).expect("it is there");
+    project.write("manifest.yaml", &manifest.replace("FOLDER", &folder));
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    for line in [
+        format!(
+            "files-1 may not read {folder}/secret; to allow it: services.files.permissions.fs.read: [\"{folder}/secret\"]"
+        ),
+        "names-1 may not find api.example.com; to allow it: services.names.permissions.net.connect: \
+         [\"api.example.com:PORT\"]"
+            .to_owned(),
+    ] {
+        assert!(text.contains(&line), "no '{line}' in {text}");
+    }
+}

@@ -9,6 +9,7 @@ mod decide;
 mod endpoint;
 mod enforceable;
 mod grant;
+mod hint;
 
 pub use attenuation::{Excess, excess};
 pub use decide::{Denial, OwnAddress, range_of};
@@ -17,3 +18,4 @@ pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenfor
 pub use grant::{
     Enforce, FileGrants, Limits, NetGrants, Permissions, Sandbox, Scratch, Secret, SecretSource,
 };
+pub use hint::denial_in;
