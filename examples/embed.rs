@@ -41,6 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         plugins: plugins.catalog(),
         look: &|_: &Path| OnDisk::Missing,
         real: &|_: &Path| None,
+        home: None,
+        own: &[],
+        files: &[],
         check_regex: &|_| Ok(()),
     };
     let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;

@@ -2,6 +2,7 @@
 //! that the core may not look up itself.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +13,7 @@ use orchestrator_core::manifest::{
     self, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
     sanitised_name,
 };
+use orchestrator_manager::Project;
 
 use crate::diagnostic;
 
@@ -74,6 +76,7 @@ pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) 
     let mut wrong = Vec::new();
     let variables = read_variables(&shown.with_file_name(".env"), &mut wrong)?;
     let bytes = read_limited(&shown).map_err(|source| LoadError::Read { file: shown.clone(), source })?;
+    let home = env::home_dir().map(canonical);
     let surroundings = Surroundings {
         folder: &folder,
         project: project_name(&folder),
@@ -81,6 +84,9 @@ pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) 
         plugins,
         look: &look,
         real: &|path| path.canonicalize().ok(),
+        home: home.as_deref(),
+        own: &Project::roots().map(canonical),
+        files: &[file.clone(), folder.join(".env")],
         check_regex: &check_regex,
     };
     let read = decode(&bytes).and_then(|text| manifest::read(text, &surroundings));
@@ -174,6 +180,11 @@ fn folder_of(file: &Path) -> Result<PathBuf, LoadError> {
     fs::canonicalize(parent).map_err(|source| LoadError::Read { file: file.to_owned(), source })
 }
 
+/// A path without links, or as it is where nothing is there.
+fn canonical(path: PathBuf) -> PathBuf {
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
 /// The bytes of a file, or enough of them to see that they are too many.
 fn read_limited(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -201,7 +212,7 @@ fn read_variables(file: &Path, wrong: &mut Vec<WrongFile>) -> Result<BTreeMap<St
         Err(source) => return Err(LoadError::Read { file: file.to_owned(), source }),
     }
     // What is no UTF-8 cannot be written into a manifest's values.
-    let own = std::env::vars_os()
+    let own = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     variables.extend(own);
     Ok(variables)

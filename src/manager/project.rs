@@ -94,6 +94,12 @@ impl Project {
         running
     }
 
+    /// The folders that hold those of all the user's projects.
+    #[must_use]
+    pub fn roots() -> [PathBuf; 2] {
+        [runtime_root(), state_root()]
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &ServiceName {

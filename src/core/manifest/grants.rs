@@ -8,7 +8,8 @@ use super::element::permissions::{RawPermissions, RawSecret, RawSource};
 use super::problem::{Hint, Placed, ProblemKind};
 use super::raw::NamedService;
 use super::reader::Reader;
-use super::{OnDisk, Probe, ReadyCheck, Surroundings, suggest};
+use super::{Code, OnDisk, Probe, ReadyCheck, Service, Surroundings, suggest};
+use crate::name::ServiceName;
 use crate::permissions::{Endpoint, Host, NetGrants, Permissions, Sandbox, Secret, SecretSource};
 
 /// Fewer threads than this, and Node does not fail but hang.
@@ -28,7 +29,10 @@ const NEVER: [(&str, &str); 6] = [
 const KEYS: [&str; 7] = [".ssh", ".gnupg", ".aws", ".kube", ".docker", ".config/gcloud", ".password-store"];
 
 /// Devices that are the machine itself.
-const NEVER_DEVICES: [&str; 5] = ["/dev/mem", "/dev/kmem", "/dev/port", "/dev/kvm", "/dev/fuse"];
+const NEVER_DEVICES: [&str; 6] = ["/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg", "/dev/kvm", "/dev/fuse"];
+
+/// How the names of disks begin, and of the folders of them.
+const DISKS: [&str; 11] = ["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "loop", "dm-", "md", "disk", "mapper"];
 
 /// The permissions that are meant, where the reader has recorded no problem.
 pub(super) fn resolve(
@@ -45,7 +49,7 @@ pub(super) fn resolve(
     let mut grants = Grants { service: &named.written.value, around, reader };
     if let Some(files) = &raw.fs {
         permissions.fs.read = grants.paths(&files.read);
-        permissions.fs.write = grants.paths(&files.write);
+        permissions.fs.write = grants.writes(&files.write);
         permissions.fs.scratch = files.scratch.unwrap_or_default();
     }
     permissions.secrets = grants.secrets(raw.secrets.as_deref().unwrap_or_default());
@@ -152,10 +156,31 @@ impl Grants<'_, '_, '_> {
 
     fn path(&mut self, written: &Placed<String>) -> Option<PathBuf> {
         let path = plain(&self.around.folder.join(&written.value));
-        if let Some(why) = never(&path) {
+        if let Some(why) = never(&path, self.around) {
             return self.refuse(written, why, "grant a folder that holds only what the service needs");
         }
-        self.there(written, path)
+        let path = self.there(written, path)?;
+        // A socket can be connected to by whoever can only read it.
+        if matches!((self.around.look)(&path), OnDisk::Refused(_)) {
+            let why = "it cannot be read, or is neither a file nor a folder";
+            return self.refuse(written, why, "grant a file or a folder");
+        }
+        Some(path)
+    }
+
+    /// Paths to write to: not the manifest, or the service could grant itself anything.
+    fn writes(&mut self, written: &[Placed<String>]) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for written in written {
+            let Some(path) = self.path(written) else { continue };
+            let manifest = self.around.files.iter().map(PathBuf::as_path).chain([self.around.folder]);
+            if manifest.into_iter().any(|file| file.starts_with(&path)) {
+                let hint = "grant a folder of its own, as in './state'";
+                self.refuse(written, "who writes there can change the manifest", hint);
+            }
+            paths.insert(path);
+        }
+        paths
     }
 
     fn secrets(&mut self, written: &[RawSecret]) -> BTreeMap<String, Secret> {
@@ -183,7 +208,9 @@ impl Grants<'_, '_, '_> {
         if !path.starts_with("/dev") {
             return self.refuse(written, "it is no device", "name a node below /dev");
         }
-        if NEVER_DEVICES.iter().any(|never| path == Path::new(never)) || path == Path::new("/dev") {
+        let name = path.strip_prefix("/dev").unwrap_or(&path).to_string_lossy();
+        let disk = DISKS.iter().any(|kind| name.starts_with(kind));
+        if disk || NEVER_DEVICES.iter().any(|never| path == Path::new(never)) || path == Path::new("/dev") {
             return self.refuse(written, "who has it has the machine", "grant another device");
         }
         self.there(written, path)
@@ -223,20 +250,30 @@ impl Grants<'_, '_, '_> {
     }
 }
 
-/// Why a path is never granted.
-fn never(path: &Path) -> Option<&'static str> {
+/// Why a path is never granted: for what it is, or for what it holds.
+fn never(path: &Path, around: &Surroundings<'_>) -> Option<&'static str> {
     if path == Path::new("/") {
         return Some("it is everything");
     }
     if let Some((_, why)) = NEVER.iter().find(|(never, _)| path.starts_with(never)) {
         return Some(why);
     }
-    let home = home(path)?;
-    if path == home {
-        return Some("a whole home holds what decides over its user");
+    if around.own.iter().any(|own| path.starts_with(own)) {
+        return Some("it is the orchestrator's own");
     }
-    let inner = path.strip_prefix(&home).ok()?;
-    KEYS.iter().any(|keys| inner.starts_with(keys)).then_some("it holds a person's keys")
+    let homes = home(path).into_iter().chain(around.home.map(Path::to_owned));
+    for home in homes.filter(|home| home != Path::new("/")) {
+        if path == home {
+            return Some("a whole home holds what decides over its user");
+        }
+        let Ok(inner) = path.strip_prefix(&home) else { continue };
+        if KEYS.iter().any(|keys| inner.starts_with(keys) || Path::new(keys).starts_with(inner)) {
+            return Some("it holds a person's keys");
+        }
+    }
+    let never = NEVER.iter().map(|(never, _)| Path::new(never)).chain(["/home", "/root"].map(Path::new));
+    let mut refused = never.chain(around.home).chain(around.own.iter().map(PathBuf::as_path));
+    refused.any(|refused| refused.starts_with(path)).then_some("it holds what is never granted")
 }
 
 /// The home that a path lies in, by where homes are.
@@ -246,6 +283,34 @@ fn home(path: &Path) -> Option<PathBuf> {
     }
     let user = path.strip_prefix("/home").ok()?.components().next()?;
     Some(Path::new("/home").join(user))
+}
+
+/// Records what a service may write to and somebody else runs: then it could change what is started next.
+pub(super) fn check_code(
+    services: &BTreeMap<ServiceName, Service>,
+    named: &[NamedService],
+    around: &Surroundings<'_>,
+    reader: &mut Reader<'_>,
+) {
+    let codes = services.values().filter_map(|service| match &service.code {
+        Code::Path(code) => Some(plain(code)),
+        Code::Inline(_) => None,
+    });
+    let codes: BTreeSet<_> = codes.collect();
+    for named in named {
+        let files = named.service.permissions.fs.iter().flat_map(|files| &files.write);
+        for written in files {
+            let path = plain(&around.folder.join(&written.value));
+            // What is below a path comes right after it.
+            let below = codes.range(path.clone()..).next().is_some_and(|code| code.starts_with(&path));
+            if below || path.ancestors().any(|above| codes.contains(above)) {
+                let (service, path) = (named.written.value.clone(), written.value.clone());
+                let kind = ProblemKind::GrantRefused { service, path, why: "a service's code is there" };
+                let hint = Hint::advise("keep what is written and what is run in folders of their own");
+                reader.report(&written.place, kind, hint);
+            }
+        }
+    }
 }
 
 /// The path without `.` and `..`. Nothing of it is looked up: what follows checks that no link is on the way.
@@ -278,6 +343,18 @@ mod tests {
 
     #[test]
     fn what_leads_beyond_a_service_is_never_granted() {
+        let around = Surroundings {
+            folder: Path::new("/shop"),
+            project: ServiceName::parse("shop").unwrap(),
+            variables: &BTreeMap::new(),
+            plugins: &BTreeMap::new(),
+            look: &|_| OnDisk::Missing,
+            real: &|_| None,
+            home: Some(Path::new("/users/bob")),
+            own: &[PathBuf::from("/var/tmp/orchestrator")],
+            files: &[],
+            check_regex: &|_| Ok(()),
+        };
         for path in [
             "/",
             "/proc",
@@ -287,18 +364,34 @@ mod tests {
             "/run/docker.sock",
             "/var/run/docker.sock",
             "/var/lib/docker/overlay2",
+            "/var/lib",
+            "/var",
+            "/var/tmp",
+            "/var/tmp/orchestrator/shop",
             "/root",
+            "/home",
             "/home/ann",
             "/home/ann/.ssh",
             "/home/ann/.ssh/id_rsa",
+            "/home/ann/.config",
             "/root/.aws",
+            "/users",
+            "/users/bob",
+            "/users/bob/.ssh",
         ] {
-            assert!(never(Path::new(path)).is_some(), "{path}");
+            assert!(never(Path::new(path), &around).is_some(), "{path}");
         }
-        for path in
-            ["/srv/data", "/home/ann/shop/data", "/procs", "/running", "/home/ann/.sshx", "/var/lib/x"]
-        {
-            assert_eq!(never(Path::new(path)), None, "{path}");
+        for path in [
+            "/srv/data",
+            "/home/ann/shop/data",
+            "/procs",
+            "/running",
+            "/home/ann/.sshx",
+            "/var/lib/x",
+            "/users/bob/shop",
+            "/users/eve",
+        ] {
+            assert_eq!(never(Path::new(path), &around), None, "{path}");
         }
     }
 }

@@ -61,6 +61,12 @@ pub struct Surroundings<'a> {
     pub look: &'a dyn Fn(&Path) -> OnDisk,
     /// Where a path leads to in the end, with all links followed; none where it leads nowhere.
     pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
+    /// The home of whoever runs the orchestrator, with all links followed.
+    pub home: Option<&'a Path>,
+    /// The folders of the orchestrator's state and sockets, with all links followed: nobody is granted them.
+    pub own: &'a [PathBuf],
+    /// The files of the manifest itself, absolute: nobody is granted to write them.
+    pub files: &'a [PathBuf],
     /// Why a text is no regular expression.
     pub check_regex: &'a dyn Fn(&str) -> Result<(), String>,
 }

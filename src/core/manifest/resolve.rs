@@ -34,6 +34,7 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
             services.insert(service.name.clone(), service);
         }
     }
+    grants::check_code(&services, &raw.services, around, reader);
     let listens = services
         .values()
         .map(|service: &Service| (service.name.to_string(), service.permissions.net.listen.clone()));

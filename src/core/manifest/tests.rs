@@ -44,9 +44,19 @@ fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Pro
         look,
         real: &|path| match path.to_str()? {
             "/shop/link" => Some("/etc".into()),
-            "/shop/data" | "/shop/cache" | "/srv/x" | "/dev/dri/card0" => Some(path.into()),
+            "/shop"
+            | "/shop/web.js"
+            | "/shop/manifest.yaml"
+            | "/shop/data"
+            | "/shop/cache"
+            | "/shop/socket"
+            | "/srv/x"
+            | "/dev/dri/card0" => Some(path.into()),
             _ => None,
         },
+        home: Some(Path::new("/home/ann")),
+        own: &[PathBuf::from("/var/tmp/orchestrator")],
+        files: &[PathBuf::from("/shop/manifest.yaml")],
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };
     read(text, &surroundings)
@@ -515,4 +525,24 @@ fn grants_that_lead_elsewhere_are_refused() {
 9:24 service 'web' may connect to 'db:6379', but 'db' does not listen there | add 'permissions: { net: { listen: [6379] } }' to 'db'
 9:35 service 'web' may connect to 'dbb:1', but no service is named 'dbb' | did you mean 'db:1'?";
     assert_eq!(problems(text).join("\n"), expected);
+}
+
+#[test]
+fn nobody_is_granted_to_change_what_is_started_or_to_reach_a_socket() {
+    for (grant, expected) in [
+        ("fs: {write: [.]}", "who writes there can change the manifest"),
+        ("fs: {write: [manifest.yaml]}", "who writes there can change the manifest"),
+        ("fs: {write: [./web.js]}", "a service's code is there"),
+        ("fs: {read: [./socket]}", "it cannot be read, or is neither a file nor a folder"),
+        ("fs: {read: [/home]}", "it holds what is never granted"),
+        ("fs: {read: [/var/tmp/orchestrator/shop]}", "it is the orchestrator's own"),
+        ("devices: [/dev/sda1]", "who has it has the machine"),
+        ("devices: [/dev/mapper/root]", "who has it has the machine"),
+    ] {
+        let found = problems(&format!("services: {{web: {{code: ./web.js, permissions: {{{grant}}}}}}}"));
+        assert!(
+            !found.is_empty() && found.iter().any(|problem| problem.contains(expected)),
+            "{grant}: {found:?}"
+        );
+    }
 }
