@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use crate::chain;
 use crate::confine::{ConfineError, confine};
 use crate::init::Init;
-use crate::output::pump;
+use crate::output::{Rate, pump};
 use crate::plugin_host::{ListenError, PluginHost};
 use crate::probes::Prober;
 use crate::relay;
@@ -241,8 +241,9 @@ impl RemoteService<'_> {
         let source = |fd| Source::new(fd, finished.clone()).map_err(RemoteError::SetUp);
         let (host, listener) = PluginHost::new(source(process.host)?, order.protocol, self.port.clone());
         let mut tasks = JoinSet::new();
+        let rate = Rate::new(order.output_rate);
         for (fd, stream) in [(process.stdout, Stream::Stdout), (process.stderr, Stream::Stderr)] {
-            let pump = pump(source(fd)?, stream, self.port.clone());
+            let pump = pump(source(fd)?, stream, self.port.clone(), rate.clone(), finished.clone());
             tasks.spawn(async move {
                 pump.await;
                 Ok(())

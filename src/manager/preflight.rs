@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use orchestrator_core::manifest::Service;
-use orchestrator_core::permissions::{Capabilities, Controllers, Sandbox, Unenforceable, unenforceable};
+use orchestrator_core::permissions::{
+    Capabilities, Controllers, Sandbox, Unenforceable, unenforceable, unenforced,
+};
 use orchestrator_port::launch::Probed;
 use orchestrator_sandbox::descriptors::sealed_program;
 use orchestrator_sandbox::spawn::{Launch, Program};
@@ -41,8 +43,18 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
     Ok(Capabilities { namespaces, landlock, seccomp: confined, controllers })
 }
 
-/// What of all this cannot be enforced here, and which control groups can be made. The host is tried only where there is
-/// anything to hold.
+/// What this host was found to be for the services of a project.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// What cannot be enforced.
+    pub(crate) refused: Vec<Unenforceable>,
+    /// What cannot be enforced and need not be.
+    pub(crate) soft: Vec<Unenforceable>,
+    /// Which control groups can be made.
+    pub(crate) controllers: Controllers,
+}
+
+/// What of all this can be enforced here. The host is tried only where there is anything to hold.
 ///
 /// # Errors
 /// Where the host cannot be tried.
@@ -50,12 +62,15 @@ pub(crate) fn check<'a>(
     services: impl Iterator<Item = &'a Service> + Clone,
     runner: &[u8],
     folder: &Path,
-) -> io::Result<(Vec<Unenforceable>, Controllers)> {
+) -> io::Result<Checked> {
     if services.clone().all(|service| service.sandbox == Sandbox::None) {
-        return Ok((Vec::new(), Controllers::default()));
+        return Ok(Checked::default());
     }
     let host = probe(runner, folder)?;
-    let refused =
-        |service: &Service| unenforceable(&service.name, &service.permissions, service.sandbox, &host);
-    Ok((services.flat_map(refused).collect(), host.controllers))
+    let mut checked = Checked { controllers: host.controllers, ..Checked::default() };
+    for Service { name, permissions, sandbox, .. } in services {
+        checked.refused.extend(unenforceable(name, permissions, *sandbox, &host));
+        checked.soft.extend(unenforced(name, permissions, *sandbox, &host));
+    }
+    Ok(checked)
 }

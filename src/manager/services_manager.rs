@@ -26,6 +26,7 @@ use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Input, queue};
 use crate::log_store::LogStore;
+use crate::preflight::Checked;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
 use crate::{Embedded, Plugins, Project, ProjectLock, preflight};
@@ -157,7 +158,7 @@ impl ServicesManager {
         let Launch { manifest, plugins, embedded, project, lock } = launch;
         let shipper = Shipper::new(plugins, manifest.services.values())?;
         let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
-        let (refused, controllers) = checked.map_err(LaunchError::Probe)?;
+        let Checked { refused, soft, controllers } = checked.map_err(LaunchError::Probe)?;
         if !refused.is_empty() {
             return Err(LaunchError::Unenforceable(refused));
         }
@@ -194,6 +195,9 @@ impl ServicesManager {
             project,
             supervisor,
         };
+        for Unenforceable { service, permission, missing, .. } in soft {
+            manager.events.publish(EventKind::Unenforced { service, permission, missing });
+        }
         manager.publish();
         let (finish, finished) = watch::channel(None);
         let handle = ManagerHandle {

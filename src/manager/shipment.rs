@@ -166,6 +166,7 @@ impl Shipper {
             folder: CODE.into(),
             env: self.env_of(service, runtime),
             secrets: secrets::read(service)?,
+            output_rate: service.permissions.limits.logs,
             protocol: match runtime.protocol {
                 manifest::Protocol::Host => Protocol::Host,
                 manifest::Protocol::None => Protocol::None,

@@ -21,6 +21,9 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             return palette.bad(&exception_lines(&replica.to_string(), exception));
         }
         EventKind::Refused { replica, what, .. } => format!("{replica} {what}"),
+        EventKind::Unenforced { service, permission, missing } => {
+            format!("{service} runs without {permission}, which is soft: this host has no {missing}")
+        }
         EventKind::Child { service, created } => child(service, *created),
         EventKind::Closing { cause } => format!("closing in order: {}", said_cause(cause)),
         EventKind::Finished { finish } => finished(finish),
@@ -38,7 +41,8 @@ pub fn is_news(event: &Event) -> bool {
         EventKind::Crash { .. }
         | EventKind::GaveUp { .. }
         | EventKind::Exception { .. }
-        | EventKind::Refused { .. } => true,
+        | EventKind::Refused { .. }
+        | EventKind::Unenforced { .. } => true,
         EventKind::Service { state, why, .. } => is_told(*state, why.as_ref()),
         EventKind::Closing { cause } => !matches!(cause, FinishCause::Asked | FinishCause::Killed),
         EventKind::Replica { .. } | EventKind::Child { .. } | EventKind::Finished { .. } => false,

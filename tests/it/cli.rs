@@ -133,7 +133,9 @@ fn explain_shows_what_a_service_finds_and_may_do() {
     permissions:
       fs: { read: [./shared], scratch: { size: 2MiB } }
       net: { connect: ['db:80'] }
-      limits: { memory: 64MiB, fds: 99 }
+      services: [{ name: db, call: [get, 'user.*'] }]
+      children: { max: 4 }
+      limits: { memory: 64MiB, fds: 99, logs: 1MiB/s }
       env: { LOG_LEVEL: info }
   db: { runtime: js, permissions: { net: { listen: [80] } }, code: \"export function start() {}\\n\" }
 ",
@@ -147,8 +149,10 @@ fn explain_shows_what_a_service_finds_and_may_do() {
   /etc, /proc, /dev            its own: made for it
   connects to                  db:80
   listens on                   nothing
+  calls                        db.get, db.user.*
+  opens                        up to 4 children
   starts                       no process
-  limits                       memory 64.0 MiB, fds 99
+  limits                       memory 64.0 MiB, fds 99, logs 1.0 MiB/s
   environment                  PATH= HOME TMPDIR LANG TZ LOG_LEVEL
 "
     );

@@ -42,8 +42,8 @@ fn four_languages_start_in_order_and_close_in_reverse() {
 fn independent_services_start_together() {
     // Each waits in its start for the other one's file: one after the other, neither would ever be up.
     let project = TestProject::new(
-        "  one: { runtime: exec, permissions: { subprocess: true, fs: { write: [./shared] } }, ready: { log: met }, args: [one, two], code: ./wait }
-  two: { runtime: exec, permissions: { subprocess: true, fs: { write: [./shared] } }, ready: { log: met }, args: [two, one], code: ./wait }
+        "  one: { runtime: exec, permissions: { subprocess: true, fs: { write: [{ path: ./shared, shared: true }] } }, ready: { log: met }, args: [one, two], code: ./wait }
+  two: { runtime: exec, permissions: { subprocess: true, fs: { write: [{ path: ./shared, shared: true }] } }, ready: { log: met }, args: [two, one], code: ./wait }
 ",
     );
     let folder = project.path().join("shared").display().to_string();

@@ -70,6 +70,8 @@ fn lines(service: &Service, runtime: &Runtime) -> Vec<String> {
             "listens on",
             list(service.permissions.net.listen.iter().map(|port| format!("its own port {port}"))),
         ),
+        ("calls", calls(service)),
+        ("opens", children(service)),
         ("starts", if service.permissions.subprocess { "processes" } else { "no process" }.into()),
         ("limits", limits(service)),
         ("environment", environment(service, runtime)),
@@ -114,6 +116,22 @@ fn connects(service: &Service) -> String {
     }))
 }
 
+/// `db.get db.user.*`, for each service that it may call something of.
+fn calls(service: &Service) -> String {
+    let granted = service.permissions.services.iter();
+    list(
+        granted.flat_map(|(name, grants)| grants.call.iter().map(move |pattern| format!("{name}.{pattern}"))),
+    )
+}
+
+fn children(service: &Service) -> String {
+    match &service.permissions.children {
+        None => "no children".into(),
+        Some(below) if below.depth == 1 => format!("up to {} children", below.max),
+        Some(below) => format!("up to {} children, {} levels deep", below.max, below.depth),
+    }
+}
+
 fn limits(service: &Service) -> String {
     let limits = &service.permissions.limits;
     let mut said = String::new();
@@ -127,6 +145,8 @@ fn limits(service: &Service) -> String {
     add("pids", limits.pids.map(|pids| pids.to_string()));
     add("fds", limits.fds.map(|fds| fds.to_string()));
     add("cpu_time", limits.cpu_time.map(|time| format!("{}s", time.as_secs())));
+    add("logs", limits.logs.map(|rate| format!("{}/s", spoken_bytes(rate))));
+    add("message", limits.message.map(spoken_bytes));
     if said.is_empty() { "none".into() } else { said }
 }
 

@@ -7,7 +7,7 @@ use super::element::duration::DurationError;
 use super::element::size::SizeError;
 use super::problem::{Found, Owner};
 use crate::name::{NameError, ServiceName};
-use crate::permissions::EndpointError;
+use crate::permissions::{EndpointError, PatternError};
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -265,6 +265,32 @@ pub enum ProblemKind {
         /// The host in it.
         target: String,
     },
+    /// A name that no service has, in what is granted towards services.
+    #[error("service '{service}' is granted something towards '{target}', which no service is named")]
+    NoSuchService {
+        /// The service.
+        service: String,
+        /// The other one.
+        target: String,
+    },
+    /// More for children than there is to give.
+    #[error("children of service '{service}' could be granted more than it has itself: {excess}")]
+    BeyondOwn {
+        /// The service.
+        service: String,
+        /// What is too much.
+        excess: String,
+    },
+    /// A path that two services write to, unknown to one of them.
+    #[error("service '{service}' may write to '{path}', and so may service '{other}'")]
+    NotShared {
+        /// The service.
+        service: String,
+        /// The path as it is written.
+        path: String,
+        /// The other one.
+        other: String,
+    },
     /// More threads than the limit allows are needed for anything to run.
     #[error("service '{service}' cannot run with fewer than {least} processes and threads on '{runtime}'")]
     FewPids {
@@ -364,6 +390,27 @@ pub enum ValueError {
     /// No host with a port.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The service's own loopback, by a name.
+    #[error("'{0}' is the service's own")]
+    OwnHost(String),
+    /// All hosts, or many.
+    #[error("'{0}' is no address of one host")]
+    NoHost(String),
+    /// No name of a service.
+    #[error("'{0}' cannot be a service: {1}")]
+    Service(String, NameError),
+    /// No names of methods or events.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A size alone, where a rate is wanted.
+    #[error("'{0}' says nothing of time")]
+    Rate(String),
+    /// A message beyond what anybody takes.
+    #[error("'{0}' is more than a message can have")]
+    LongMessage(String),
+    /// A variable that says what is loaded.
+    #[error("'{0}' changes what is loaded before the service's code")]
+    LoadingVariable(String),
     /// No number of processor cores.
     #[error("'{0}' is no number of cores")]
     Cores(String),

@@ -34,11 +34,7 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
             services.insert(service.name.clone(), service);
         }
     }
-    grants::check_code(&services, &raw.services, around, reader);
-    let listens = services
-        .values()
-        .map(|service: &Service| (service.name.to_string(), service.permissions.net.listen.clone()));
-    grants::check_services(&raw.services, &listens.collect(), reader);
+    grants::check(&services, &raw.services, around, reader);
     for cycle in cycles(&arrows) {
         let hint = Hint::advise("remove one of these dependencies");
         reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
@@ -190,6 +186,7 @@ fn service(
     let raw = &named.service;
     let shipped = runtime_choice::shipped(named, around, reader);
     let (code, runtime) = shipped?;
+    let permissions = grants::resolve(named, &runtime, around, reader);
     let kind = raw.kind();
     Some(Service {
         name: named.name.clone()?,
@@ -199,7 +196,7 @@ fn service(
         args: value(&raw.args).unwrap_or_default(),
         env: raw.permissions.env.clone(),
         sandbox: grants::sandbox(named, top, reader),
-        permissions: grants::resolve(named, around, reader),
+        permissions,
         depends_on,
         replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
         ready: value(&raw.ready),

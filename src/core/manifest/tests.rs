@@ -546,3 +546,51 @@ fn nobody_is_granted_to_change_what_is_started_or_to_reach_a_socket() {
         );
     }
 }
+
+#[test]
+fn what_is_granted_towards_services_has_to_fit_to_them() {
+    for (grants, expected) in [
+        (
+            "web: {code: web.js, permissions: {services: [{name: bd, call: [get]}]}}",
+            "service 'web' is granted something towards 'bd', which no service is named | did you mean 'db'?",
+        ),
+        (
+            "web: {code: web.js, permissions: {fs: {write: [/srv/x]}}}, other: {code: web.js, permissions: {fs: {write: \
+             [{path: /srv/x, shared: true}]}}}",
+            "service 'web' may write to '/srv/x', and so may service 'other' \
+             | if both mean it, write '{ path: /srv/x, shared: true }' in both",
+        ),
+        (
+            "web: {code: web.js, permissions: {children: {max: 2, permissions: {net: {connect: ['a.b:1']}}}}}",
+            "children of service 'web' could be granted more than it has itself: E_ATTENUATION permission=net.connect \
+             asked=\"a.b:1\" ceiling=\"[]\" | grant it to 'web' too, or take it out of 'children'",
+        ),
+        (
+            "web: {code: a.py, runtime: node, permissions: {limits: {pids: 4}}}",
+            "service 'web' cannot run with fewer than 16 processes and threads on 'node' | write 'pids: 16' or more",
+        ),
+    ] {
+        let found = problems(&format!("services: {{db: {{code: a.py}}, {grants}}}"));
+        assert!(found.len() == 1 && found[0].ends_with(expected), "{grants}: {found:?}");
+    }
+}
+
+#[test]
+fn children_are_within_their_parents_limits() {
+    let text = "services: {web: {code: web.js, permissions: {services: [{name: db, call: ['*']}], limits: {memory: 64MiB}, \
+                children: {max: 2, permissions: {services: [{name: db, call: [get]}, {name: web, call: [done]}], \
+                limits: {pids: 5}}}}}, db: {code: a.py}}";
+    let web = &read_here(text).unwrap().services[&named("web")];
+    let children = web.permissions.children.as_ref().unwrap();
+    assert_eq!((children.max, children.depth), (2, 1));
+    let limits = &children.ceiling.limits;
+    assert_eq!((limits.memory, limits.pids), (Some(64 << 20), Some(5)), "what is not said is the parent's");
+    assert_eq!(children.ceiling.services.len(), 2, "of its parent it may be allowed to call something too");
+}
+
+#[test]
+fn paths_that_are_shared_by_all_who_write_there_are_fine() {
+    let shared = "permissions: {fs: {write: [{path: /srv/x, shared: true}]}}";
+    let text = format!("services: {{web: {{code: web.js, {shared}}}, db: {{code: a.py, {shared}}}}}");
+    assert!(read_here(&text).is_ok());
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Enforce, Permissions};
+use super::{ChildGrants, Enforce, Pattern, Permissions, ServiceGrants};
 
 /// Something that was asked for beyond a ceiling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,18 @@ impl fmt::Display for Excess {
     }
 }
 
-/// Everything that `asked` has beyond `ceiling`; nothing where it is within.
+impl ChildGrants {
+    /// The most that a child of the service with these grants can be given.
+    #[must_use]
+    pub fn of_a_child(&self) -> Permissions {
+        let mut most = (*self.ceiling).clone();
+        most.children = (self.depth > 1).then(|| Self { depth: self.depth - 1, ..self.clone() });
+        most
+    }
+}
+
+/// Everything that `asked` has beyond `ceiling`; nothing where it is within. A secret is within one that can be handed on
+/// only, so who has one that cannot is not within themselves.
 #[must_use]
 pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
     let mut found = Vec::new();
@@ -42,6 +53,8 @@ pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
             found.push(Excess { permission: "secrets", asked: name.clone(), ceiling: list(delegable) });
         }
     }
+    services(asked, ceiling, &mut found);
+    children(asked.children.as_ref(), ceiling.children.as_ref(), &mut found);
     if asked.subprocess && !ceiling.subprocess {
         found.push(Excess { permission: "subprocess", asked: "true".into(), ceiling: "false".into() });
     }
@@ -55,10 +68,42 @@ pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
     number("limits.fds", own.fds, most.fds, &mut found);
     let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_millis());
     number("limits.cpu_time", seconds(own.cpu_time), seconds(most.cpu_time), &mut found);
+    number("limits.logs", own.logs, most.logs, &mut found);
+    number("limits.message", own.message, most.message, &mut found);
     if own.enforce == Enforce::Soft && most.enforce == Enforce::Hard {
         found.push(Excess { permission: "limits.enforce", asked: "soft".into(), ceiling: "hard".into() });
     }
     found
+}
+
+fn services(asked: &Permissions, ceiling: &Permissions, found: &mut Vec<Excess>) {
+    let none = ServiceGrants::default();
+    for (name, grants) in &asked.services {
+        let most = ceiling.services.get(name).unwrap_or(&none);
+        for (permission, asked, most) in [
+            ("services.call", &grants.call, &most.call),
+            ("services.emit", &grants.emit, &most.emit),
+            ("services.on", &grants.on, &most.on),
+        ] {
+            let within = |pattern: &&Pattern| most.iter().any(|other| pattern.within(other));
+            for pattern in asked.iter().filter(|pattern| !within(pattern)) {
+                let asked = format!("{name}: {pattern}");
+                let ceiling = format!("{name}: {}", list(most.iter().map(ToString::to_string)));
+                found.push(Excess { permission, asked, ceiling });
+            }
+        }
+    }
+}
+
+fn children(asked: Option<&ChildGrants>, ceiling: Option<&ChildGrants>, found: &mut Vec<Excess>) {
+    let Some(asked) = asked else { return };
+    let Some(ceiling) = ceiling else {
+        let asked = asked.max.to_string();
+        return found.push(Excess { permission: "children", asked, ceiling: "none".into() });
+    };
+    number("children.max", Some(asked.max), Some(ceiling.max), found);
+    number("children.depth", Some(asked.depth), Some(ceiling.depth), found);
+    found.extend(excess(&asked.ceiling, &ceiling.ceiling));
 }
 
 /// A path is within another one if all of its components begin with the other's: `/srv/data2` is not in `/srv/data`.
@@ -114,6 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::ServiceName;
     use crate::permissions::{FileGrants, Limits, NetGrants, Scratch, Secret, SecretSource};
 
     fn path() -> impl Strategy<Value = PathBuf> {
@@ -122,7 +168,26 @@ mod tests {
             .prop_map(|parts| format!("/{}", parts.join("/")).into())
     }
 
+    fn services() -> impl Strategy<Value = std::collections::BTreeMap<ServiceName, ServiceGrants>> {
+        let pattern = || {
+            let texts = prop_oneof![Just("*"), Just("u.*"), Just("u.a"), Just("u.b.*"), Just("v")];
+            btree_set(texts.prop_map(|text| text.parse().unwrap()), 0..3)
+        };
+        let grants =
+            (pattern(), pattern(), pattern()).prop_map(|(call, emit, on)| ServiceGrants { call, emit, on });
+        let name = prop_oneof!["a", "b"].prop_map(|name: String| ServiceName::parse(&name).unwrap());
+        proptest::collection::btree_map(name, grants, 0..3)
+    }
+
     fn permissions() -> impl Strategy<Value = Permissions> {
+        let children = option::of((1..4u32, 1..4u32, childless().prop_map(Box::new)));
+        (childless(), children).prop_map(|(mut permissions, children)| {
+            permissions.children = children.map(|(max, depth, ceiling)| ChildGrants { max, depth, ceiling });
+            permissions
+        })
+    }
+
+    fn childless() -> impl Strategy<Value = Permissions> {
         let endpoint = prop_oneof![Just("a:1"), Just("A.:1"), Just("b:1"), Just("[::1]:2"), Just("[0::1]:2")]
             .prop_map(|text| text.parse().unwrap());
         let fs = (btree_set(path(), 0..3), btree_set(path(), 0..3), 0..3u64, 0..3u64);
@@ -135,12 +200,14 @@ mod tests {
             option::of(0..3u64),
             any::<bool>(),
         );
-        (fs, net, any::<bool>(), btree_set(path(), 0..2), limits).prop_map(
-            |(fs, net, subprocess, devices, limits)| {
+        (fs, net, any::<bool>(), btree_set(path(), 0..2), limits, services()).prop_map(
+            |(fs, net, subprocess, devices, limits, services)| {
                 let (memory, cpu, pids, fds, seconds, soft) = limits;
                 Permissions {
                     fs: FileGrants { read: fs.0, write: fs.1, scratch: Scratch { size: fs.2, inodes: fs.3 } },
                     net: NetGrants { connect: net.0, listen: net.1 },
+                    services,
+                    children: None,
                     secrets: std::collections::BTreeMap::new(),
                     subprocess,
                     devices,
@@ -150,6 +217,8 @@ mod tests {
                         pids,
                         fds,
                         cpu_time: seconds.map(Duration::from_secs),
+                        logs: seconds,
+                        message: memory,
                         enforce: if soft { Enforce::Soft } else { Enforce::Hard },
                     },
                 }
@@ -170,6 +239,14 @@ mod tests {
             Deed::Start => grant.subprocess,
             Deed::Memory(amount) => at_most(grant.limits.memory, *amount),
             Deed::Pids(amount) => at_most(grant.limits.pids.map(u64::from), *amount),
+            Deed::Call(method) => {
+                let own = ServiceName::parse("web").unwrap();
+                grant.may_call(&own, &ServiceName::parse("a").unwrap(), method).is_ok()
+            }
+            Deed::OpenThatReads(path) => {
+                let children = grant.children.as_ref().map(ChildGrants::of_a_child);
+                children.is_some_and(|most| below(&most.fs.read, path) || below(&most.fs.write, path))
+            }
         }
     }
 
@@ -181,6 +258,8 @@ mod tests {
         Start,
         Memory(u64),
         Pids(u64),
+        Call(&'static str),
+        OpenThatReads(PathBuf),
     }
 
     fn deed() -> impl Strategy<Value = Deed> {
@@ -191,6 +270,8 @@ mod tests {
             Just(Deed::Start),
             (0..5u64).prop_map(Deed::Memory),
             (0..5u64).prop_map(Deed::Pids),
+            prop_oneof![Just("u.a"), Just("u.b.c"), Just("u"), Just("v"), Just("w")].prop_map(Deed::Call),
+            path().prop_map(Deed::OpenThatReads),
         ]
     }
 
@@ -243,11 +324,29 @@ mod tests {
     }
 
     #[test]
+    fn a_child_is_one_level_nearer_to_the_end() {
+        let mut ceiling = Permissions::default();
+        ceiling.fs.read.insert("/srv".into());
+        let grants = ChildGrants { max: 3, depth: 2, ceiling: Box::new(ceiling) };
+        let child = grants.of_a_child();
+        assert_eq!(child.children.as_ref().map(|below| (below.max, below.depth)), Some((3, 1)));
+        let grandchild = child.children.unwrap().of_a_child();
+        assert_eq!((grandchild.children, grandchild.fs), (None, child.fs));
+    }
+
+    #[test]
     fn what_is_too_much_is_named() {
         let mut asked = Permissions::default();
         asked.fs.read.insert("/srv/data2".into());
         asked.net.connect.insert("API.example.com:443".parse().unwrap());
+        let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let auth = ServiceName::parse("auth").unwrap();
+        let grants = ServiceGrants { call: patterns(&["user.*", "verify"]), ..ServiceGrants::default() };
+        asked.services.insert(auth.clone(), grants);
+        asked.children = Some(ChildGrants { max: 1, depth: 1, ceiling: Box::default() });
         let mut ceiling = Permissions::default();
+        let grants = ServiceGrants { call: patterns(&["user.find", "verify"]), ..ServiceGrants::default() };
+        ceiling.services.insert(auth, grants);
         ceiling.fs.write.insert("/srv/data".into());
         ceiling.limits.memory = Some(1024);
         let found: Vec<_> = excess(&asked, &ceiling).iter().map(ToString::to_string).collect();
@@ -256,6 +355,8 @@ mod tests {
             [
                 r#"E_ATTENUATION permission=fs.read asked="/srv/data2" ceiling="[/srv/data]""#,
                 r#"E_ATTENUATION permission=net.connect asked="api.example.com:443" ceiling="[]""#,
+                r#"E_ATTENUATION permission=services.call asked="auth: user.*" ceiling="auth: [user.find, verify]""#,
+                r#"E_ATTENUATION permission=children asked="1" ceiling="none""#,
                 r#"E_ATTENUATION permission=limits.memory asked="no limit" ceiling="1024""#,
             ]
         );

@@ -93,7 +93,24 @@ pub fn unenforceable(
     if sandbox == Sandbox::Landlock {
         among_the_host(permissions, &mut found);
     }
-    limits(permissions, sandbox, host, &mut found);
+    if permissions.limits.enforce == Enforce::Hard {
+        limits(permissions, sandbox, host, &mut found);
+    }
+    found.all
+}
+
+/// The limits without which a service runs here, because its manifest says that they are soft.
+#[must_use]
+pub fn unenforced(
+    service: &ServiceName,
+    permissions: &Permissions,
+    sandbox: Sandbox,
+    host: &Capabilities,
+) -> Vec<Unenforceable> {
+    let mut found = Found { service, backend: Backend(sandbox).to_string(), all: Vec::new() };
+    if sandbox != Sandbox::None && permissions.limits.enforce == Enforce::Soft {
+        limits(permissions, sandbox, host, &mut found);
+    }
     found.all
 }
 
@@ -149,9 +166,6 @@ fn among_the_host(permissions: &Permissions, found: &mut Found<'_>) {
 
 fn limits(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities, found: &mut Found<'_>) {
     let limits = &permissions.limits;
-    if limits.enforce == Enforce::Soft {
-        return;
-    }
     // The kernel counts the processes of a user in a user namespace without any control group.
     let counted = host.controllers.pids || sandbox == Sandbox::Strict;
     for (permission, wanted, there) in [
@@ -251,5 +265,9 @@ mod tests {
         assert_eq!(said(&permissions, Sandbox::Landlock, &host).len(), 2);
         permissions.limits.enforce = Enforce::Soft;
         assert_eq!(said(&permissions, Sandbox::Landlock, &host), [""; 0]);
+        let db = ServiceName::parse("db").unwrap();
+        let soft = |sandbox| unenforced(&db, &permissions, sandbox, &host).len();
+        assert_eq!((soft(Sandbox::Strict), soft(Sandbox::Landlock)), (1, 2));
+        assert_eq!(unenforced(&db, &permissions, Sandbox::Strict, &everything()), []);
     }
 }

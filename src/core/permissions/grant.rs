@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
+use super::pattern::Pattern;
+use crate::name::ServiceName;
 
 /// What a service is allowed. The default is nothing but the small things that every service has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,10 @@ pub struct Permissions {
     pub fs: FileGrants,
     /// Connections.
     pub net: NetGrants,
+    /// What it may say to other services, and hear from them.
+    pub services: BTreeMap<ServiceName, ServiceGrants>,
+    /// The services that it may open below itself. None: none at all.
+    pub children: Option<ChildGrants>,
     /// What it is given as files, by their names.
     pub secrets: BTreeMap<String, Secret>,
     /// Whether it may start processes.
@@ -74,6 +80,28 @@ pub struct NetGrants {
     pub listen: BTreeSet<u16>,
 }
 
+/// What a service may say to one other service, and hear from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceGrants {
+    /// The methods of the other that it may call.
+    pub call: BTreeSet<Pattern>,
+    /// Its own events that reach the other.
+    pub emit: BTreeSet<Pattern>,
+    /// Events of the other that reach it.
+    pub on: BTreeSet<Pattern>,
+}
+
+/// What a service may open below itself. How many there are, and how deep, is counted over all that is below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildGrants {
+    /// The most that there are at a time.
+    pub max: u32,
+    /// The most levels: 1 means children that have none themselves.
+    pub depth: u32,
+    /// The most that any of them is granted. Its own `children` is none: `depth` says whether there are any.
+    pub ceiling: Box<Permissions>,
+}
+
 /// The most that a service may use. None: no limit but the host's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +116,10 @@ pub struct Limits {
     pub fds: Option<u32>,
     /// Processor time of one process.
     pub cpu_time: Option<Duration>,
+    /// Bytes of output in a second. Who writes more is made to wait.
+    pub logs: Option<u64>,
+    /// Bytes of one message to another service.
+    pub message: Option<u64>,
     /// What happens where this host cannot enforce one of them.
     pub enforce: Enforce,
 }

@@ -10,12 +10,17 @@ mod endpoint;
 mod enforceable;
 mod grant;
 mod hint;
+mod pattern;
+mod talk;
 
 pub use attenuation::{Excess, excess};
 pub use decide::{Denial, OwnAddress, range_of};
 pub use endpoint::{Endpoint, EndpointError, Host};
-pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenforceable};
+pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenforceable, unenforced};
 pub use grant::{
-    Enforce, FileGrants, Limits, NetGrants, Permissions, Sandbox, Scratch, Secret, SecretSource,
+    ChildGrants, Enforce, FileGrants, Limits, NetGrants, Permissions, Sandbox, Scratch, Secret, SecretSource,
+    ServiceGrants,
 };
 pub use hint::denial_in;
+pub use pattern::{Pattern, PatternError};
+pub use talk::{deaf, may_hear};

@@ -85,6 +85,15 @@ pub enum EventKind {
         /// What, as the end of a sentence that begins with the replica; with what would allow it, where that is known.
         what: String,
     },
+    /// A service runs without a limit, because this host cannot hold it and its manifest says that it is soft.
+    Unenforced {
+        /// The service.
+        service: ServiceName,
+        /// The limit, as it is written in a manifest.
+        permission: String,
+        /// What this host has not.
+        missing: String,
+    },
     /// A child service was created or forgotten.
     Child {
         /// The child.

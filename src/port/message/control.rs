@@ -92,6 +92,9 @@ pub struct Order {
     pub secrets: BTreeMap<String, Secret>,
     /// How the process is spoken to.
     pub protocol: Protocol,
+    /// The most bytes of output in a second, after a first second's worth at once. None: as many as are taken.
+    #[serde(default)]
+    pub output_rate: Option<u64>,
 }
 
 /// Bytes that are in no output. Written as hexadecimal digits.

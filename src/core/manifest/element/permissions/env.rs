@@ -6,8 +6,12 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::refuse_merge;
 use crate::manifest::interpolate::is_name;
+use crate::manifest::node::Content;
 use crate::manifest::problem::{Hint, ProblemKind, ValueError};
 use crate::manifest::reader::{Field, Reader};
+
+/// How the variables begin that say what is loaded before, or instead of, a service's code.
+const LOADING: [&str; 6] = ["LD_", "GCONV_PATH", "NODE_OPTIONS", "NODE_PATH", "PYTHON", "PERL5"];
 
 /// Reads a mapping of environment variables.
 pub(crate) fn read_env(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
@@ -25,6 +29,20 @@ pub(crate) fn read_env(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTr
         }
     }
     Some(variables)
+}
+
+/// Records the variables that change what a runtime loads: who sets one sets the code.
+pub(super) fn refuse_unsafe(field: &Field<'_>, reader: &mut Reader<'_>) {
+    let Content::Mapping(mapping) = &field.node.content else { return };
+    for entry in &mapping.entries {
+        let name = entry.key.value.as_str();
+        if LOADING.iter().any(|loading| name.starts_with(loading)) {
+            let why = ValueError::LoadingVariable(name.to_owned());
+            let kind = ProblemKind::BadValue { owner: field.owner.clone(), why };
+            let hint = Hint::advise("take it out; or write 'env_unsafe: true' beside 'env', if it is meant");
+            reader.report(&entry.key.place, kind, hint);
+        }
+    }
 }
 
 fn check_name(name: &str) -> Result<(), (ValueError, &'static str)> {
@@ -61,8 +79,19 @@ mod tests {
     }
 
     #[test]
+    fn what_says_what_is_loaded_has_to_be_meant() {
+        let text = "permissions: {env: {NODE_OPTIONS: --require=x}, env_unsafe: true}";
+        assert_eq!(testing::read(KEY, text, read).unwrap().env["NODE_OPTIONS"], "--require=x");
+    }
+
+    #[test]
     fn what_cannot_be_given_is_refused() {
         for (text, expected) in [
+            (
+                "permissions: {env: {LD_PRELOAD: ./x.so}}",
+                "1:21 'env' of 'permissions' of service 'web': 'LD_PRELOAD' changes what is loaded before the service's code \
+                 | take it out; or write 'env_unsafe: true' beside 'env', if it is meant",
+            ),
             (
                 "permissions: {env: {a-b: 1}}",
                 "1:21 'env' of 'permissions' of service 'web': 'a-b' cannot be the name of an environment variable \

@@ -6,10 +6,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::granting;
 use crate::manifest::node::Content;
-use crate::manifest::problem::{Hint, Placed};
+use crate::manifest::problem::{Hint, Placed, ValueError};
 use crate::manifest::reader::{Field, Key, Reader};
 use crate::manifest::schema as build;
-use crate::permissions::Endpoint;
+use crate::permissions::{Endpoint, EndpointError, Host};
 
 const CONNECT: Key = Key {
     name: "connect",
@@ -23,6 +23,8 @@ const LISTEN: Key = Key {
     schema: listen_schema,
 };
 const KEYS: &[Key] = &[CONNECT, LISTEN];
+/// What is said of what is no endpoint.
+const ONE: &str = "write one host and one port, as in 'api.example.com:443'";
 
 /// The connections as they are written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,26 +44,39 @@ pub(super) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawNet>
 }
 
 fn read_connect(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<Placed<Endpoint>>> {
-    let mut endpoints = Vec::new();
-    for item in field.items("a list of hosts with ports", reader)? {
-        let text = item.text("a host and a port, as in 'api.example.com:443'", reader)?.value;
-        match text.parse() {
-            Ok(endpoint) => endpoints.push(item.placed(endpoint)),
-            Err(error) => {
-                let hint = match &error {
-                    crate::permissions::EndpointError::NotAscii(_) => {
-                        "write it in its ASCII form, as in 'xn--...'"
-                    }
-                    crate::permissions::EndpointError::Brackets(_) => {
-                        "write an IPv6 address in brackets, as in '[::1]:80'"
-                    }
-                    _ => "write one host and one port, as in 'api.example.com:443'",
-                };
-                item.bad_value(error.into(), Hint::advise(hint), reader);
-            }
+    let items = field.items("a list of hosts with ports", reader)?;
+    Some(items.iter().filter_map(|item| read_endpoint(item, reader)).collect())
+}
+
+fn read_endpoint(item: &Field<'_>, reader: &mut Reader<'_>) -> Option<Placed<Endpoint>> {
+    let text = item.text("a host and a port, as in 'api.example.com:443'", reader)?.value;
+    let endpoint: Endpoint = match text.parse() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            let hint = match &error {
+                EndpointError::NotAscii(_) => "write it in its ASCII form, as in 'xn--...'",
+                EndpointError::Brackets(_) => "write an IPv6 address in brackets, as in '[::1]:80'",
+                _ => ONE,
+            };
+            item.bad_value(error.into(), Hint::advise(hint), reader);
+            return None;
         }
+    };
+    match &endpoint.host {
+        Host::Address(address) if address.is_unspecified() || address.is_multicast() => {
+            item.bad_value(ValueError::NoHost(address.to_string()), Hint::advise(ONE), reader);
+            None
+        }
+        Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => {
+            let port = endpoint.port;
+            let hint = format!(
+                "name another service, as in 'db:{port}', or write '127.0.0.1:{port}' for a port of this host"
+            );
+            item.bad_value(ValueError::OwnHost(name.clone()), Some(Hint::Do(hint)), reader);
+            None
+        }
+        _ => Some(item.placed(endpoint)),
     }
-    Some(endpoints)
 }
 
 fn read_listen(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<BTreeSet<u16>> {

@@ -1,19 +1,13 @@
-//! From the permissions as they are written to [`Permissions`]: paths become absolute and are compared with what is on
-//! disk, hosts are compared with the services that there are.
+//! [`Paths`]: the files, folders, secrets and devices that are granted, each compared with what is on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::element::permissions::{RawPermissions, RawSecret, RawSource};
-use super::problem::{Hint, Placed, ProblemKind};
-use super::raw::NamedService;
-use super::reader::Reader;
-use super::{Code, OnDisk, Probe, ReadyCheck, Service, Surroundings, suggest};
-use crate::name::ServiceName;
-use crate::permissions::{Endpoint, Host, NetGrants, Permissions, Sandbox, Secret, SecretSource};
-
-/// Fewer threads than this, and Node does not fail but hang.
-const LEAST_PIDS_OF_NODE: u32 = 16;
+use crate::manifest::element::permissions::{RawSecret, RawSource, RawWrite};
+use crate::manifest::problem::{Hint, Placed, ProblemKind};
+use crate::manifest::reader::Reader;
+use crate::manifest::{OnDisk, Surroundings};
+use crate::permissions::{Secret, SecretSource};
 
 /// What is never granted, with everything below it.
 const NEVER: [(&str, &str); 6] = [
@@ -34,123 +28,16 @@ const NEVER_DEVICES: [&str; 6] = ["/dev/mem", "/dev/kmem", "/dev/port", "/dev/km
 /// How the names of disks begin, and of the folders of them.
 const DISKS: [&str; 11] = ["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "loop", "dm-", "md", "disk", "mapper"];
 
-/// The permissions that are meant, where the reader has recorded no problem.
-pub(super) fn resolve(
-    named: &NamedService,
-    around: &Surroundings<'_>,
-    reader: &mut Reader<'_>,
-) -> Permissions {
-    let raw = &named.service.permissions;
-    let mut permissions = Permissions {
-        subprocess: raw.subprocess.unwrap_or_default(),
-        limits: raw.limits.clone().unwrap_or_default(),
-        ..Permissions::default()
-    };
-    let mut grants = Grants { service: &named.written.value, around, reader };
-    if let Some(files) = &raw.fs {
-        permissions.fs.read = grants.paths(&files.read);
-        permissions.fs.write = grants.writes(&files.write);
-        permissions.fs.scratch = files.scratch.unwrap_or_default();
-    }
-    permissions.secrets = grants.secrets(raw.secrets.as_deref().unwrap_or_default());
-    permissions.devices = raw.devices.iter().flatten().filter_map(|path| grants.device(path)).collect();
-    permissions.net = net(named, raw);
-    if let Some(pids) = permissions.limits.pids
-        && pids < LEAST_PIDS_OF_NODE
-        && let Some(runtime) = named.service.runtime.as_ref().filter(|runtime| runtime.value == "node")
-    {
-        let (service, least) = (named.written.value.clone(), LEAST_PIDS_OF_NODE);
-        let kind = ProblemKind::FewPids { service, runtime: runtime.value.clone(), least };
-        reader.report(&runtime.place, kind, Hint::advise(format!("write 'pids: {least}' or more")));
-    }
-    permissions
+/// Reads the paths that are granted to one service.
+pub(super) struct Paths<'a, 'r, 's> {
+    pub(super) service: &'a str,
+    pub(super) around: &'a Surroundings<'s>,
+    pub(super) reader: &'a mut Reader<'r>,
 }
 
-/// The ports that are tried from inside are ports that it listens on.
-fn net(named: &NamedService, raw: &RawPermissions) -> NetGrants {
-    let mut net = NetGrants::default();
-    if let Some(written) = &raw.net {
-        net.connect = written.connect.iter().map(|endpoint| endpoint.value.clone()).collect();
-        net.listen.clone_from(&written.listen);
-    }
-    let ready = named.service.ready.as_ref().and_then(|ready| match &ready.value.check {
-        ReadyCheck::Probe(probe) => port(probe),
-        ReadyCheck::Log(_) | ReadyCheck::Notify => None,
-    });
-    let alive = named.service.alive.as_ref().and_then(|alive| alive.value.probe.as_ref()).and_then(port);
-    net.listen.extend(ready.into_iter().chain(alive));
-    net
-}
-
-fn port(probe: &Probe) -> Option<u16> {
-    match probe {
-        Probe::Tcp(port) | Probe::Http { port, .. } => Some(*port),
-        Probe::Exec(_) => None,
-    }
-}
-
-/// Records where a service is granted another one's port that the other does not listen on. `listens` has the ports of
-/// every service.
-pub(super) fn check_services(
-    services: &[NamedService],
-    listens: &BTreeMap<String, BTreeSet<u16>>,
-    reader: &mut Reader<'_>,
-) {
-    for named in services {
-        let Some(net) = &named.service.permissions.net else { continue };
-        for endpoint in &net.connect {
-            let Endpoint { host: Host::Name(target), port } = &endpoint.value else { continue };
-            let service = named.written.value.clone();
-            match listens.get(target) {
-                Some(ports) if !ports.contains(port) => {
-                    let hint = format!("add 'permissions: {{ net: {{ listen: [{port}] }} }}' to '{target}'");
-                    let (endpoint_text, target) = (endpoint.value.to_string(), target.clone());
-                    let kind = ProblemKind::NotListening { service, endpoint: endpoint_text, target };
-                    reader.report(&endpoint.place, kind, Some(Hint::Do(hint)));
-                }
-                // A name without a dot that is nearly a service's is more likely that than a host.
-                None if !target.contains('.') => {
-                    let near = suggest::nearest(target, listens.keys().map(String::as_str));
-                    if let Some(near) = near.filter(|near| *near != service) {
-                        let (endpoint_text, target) = (endpoint.value.to_string(), target.clone());
-                        let kind = ProblemKind::NoSuchTarget { service, endpoint: endpoint_text, target };
-                        reader.report(
-                            &endpoint.place,
-                            kind,
-                            Some(Hint::DidYouMean(format!("{near}:{port}"))),
-                        );
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// How tight a service is held: as the top says, or tighter.
-pub(super) fn sandbox(
-    named: &NamedService,
-    top: Option<&Placed<Sandbox>>,
-    reader: &mut Reader<'_>,
-) -> Sandbox {
-    let all = top.map(|top| top.value).unwrap_or_default();
-    let Some(own) = &named.service.sandbox else { return all };
-    if own.value < all {
-        let service = named.written.value.clone();
-        let hint = "leave it out; or say it at the top, and 'strict' in each service that can be";
-        reader.report(&own.place, ProblemKind::LooserSandbox { service }, Hint::advise(hint));
-    }
-    own.value
-}
-
-struct Grants<'a, 'r, 's> {
-    service: &'a str,
-    around: &'a Surroundings<'s>,
-    reader: &'a mut Reader<'r>,
-}
-
-impl Grants<'_, '_, '_> {
-    fn paths(&mut self, written: &[Placed<String>]) -> BTreeSet<PathBuf> {
+impl Paths<'_, '_, '_> {
+    /// Paths to read.
+    pub(super) fn reads(&mut self, written: &[Placed<String>]) -> BTreeSet<PathBuf> {
         written.iter().filter_map(|path| self.path(path)).collect()
     }
 
@@ -169,9 +56,9 @@ impl Grants<'_, '_, '_> {
     }
 
     /// Paths to write to: not the manifest, or the service could grant itself anything.
-    fn writes(&mut self, written: &[Placed<String>]) -> BTreeSet<PathBuf> {
+    pub(super) fn writes(&mut self, written: &[RawWrite]) -> BTreeSet<PathBuf> {
         let mut paths = BTreeSet::new();
-        for written in written {
+        for RawWrite { path: written, .. } in written {
             let Some(path) = self.path(written) else { continue };
             let manifest = self.around.files.iter().map(PathBuf::as_path).chain([self.around.folder]);
             if manifest.into_iter().any(|file| file.starts_with(&path)) {
@@ -183,7 +70,8 @@ impl Grants<'_, '_, '_> {
         paths
     }
 
-    fn secrets(&mut self, written: &[RawSecret]) -> BTreeMap<String, Secret> {
+    /// Secrets, by their names.
+    pub(super) fn secrets(&mut self, written: &[RawSecret]) -> BTreeMap<String, Secret> {
         let mut secrets = BTreeMap::new();
         for raw in written {
             let source = match &raw.source {
@@ -203,7 +91,8 @@ impl Grants<'_, '_, '_> {
         secrets
     }
 
-    fn device(&mut self, written: &Placed<String>) -> Option<PathBuf> {
+    /// A device node.
+    pub(super) fn device(&mut self, written: &Placed<String>) -> Option<PathBuf> {
         let path = plain(&self.around.folder.join(&written.value));
         if !path.starts_with("/dev") {
             return self.refuse(written, "it is no device", "name a node below /dev");
@@ -285,36 +174,8 @@ fn home(path: &Path) -> Option<PathBuf> {
     Some(Path::new("/home").join(user))
 }
 
-/// Records what a service may write to and somebody else runs: then it could change what is started next.
-pub(super) fn check_code(
-    services: &BTreeMap<ServiceName, Service>,
-    named: &[NamedService],
-    around: &Surroundings<'_>,
-    reader: &mut Reader<'_>,
-) {
-    let codes = services.values().filter_map(|service| match &service.code {
-        Code::Path(code) => Some(plain(code)),
-        Code::Inline(_) => None,
-    });
-    let codes: BTreeSet<_> = codes.collect();
-    for named in named {
-        let files = named.service.permissions.fs.iter().flat_map(|files| &files.write);
-        for written in files {
-            let path = plain(&around.folder.join(&written.value));
-            // What is below a path comes right after it.
-            let below = codes.range(path.clone()..).next().is_some_and(|code| code.starts_with(&path));
-            if below || path.ancestors().any(|above| codes.contains(above)) {
-                let (service, path) = (named.written.value.clone(), written.value.clone());
-                let kind = ProblemKind::GrantRefused { service, path, why: "a service's code is there" };
-                let hint = Hint::advise("keep what is written and what is run in folders of their own");
-                reader.report(&written.place, kind, hint);
-            }
-        }
-    }
-}
-
 /// The path without `.` and `..`. Nothing of it is looked up: what follows checks that no link is on the way.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {
@@ -331,6 +192,7 @@ fn plain(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::ServiceName;
 
     #[test]
     fn paths_are_made_plain_without_looking_at_them() {
