@@ -15,6 +15,7 @@ pub mod websocket;
 pub mod message {
     //! What is said over a ConnectionPort: two families that never mix.
     pub mod control;
+    pub mod service;
 }
 
 pub use connection_port::{ConnectionPort, PortClosed, PortReceiver, PortSender};
