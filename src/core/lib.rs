@@ -5,6 +5,7 @@
 //! - [`service_graph`]: who depends on whom;
 //! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
 //! - [`probing`]: when a service counts as ready, and when as unhealthy;
+//! - [`routing`]: who calls and hears whom: balancing, retries, deadlines, streams;
 //! - [`report`]: everything that people and programs are told.
 
 pub mod manifest;
@@ -12,6 +13,7 @@ pub mod name;
 pub mod permissions;
 pub mod probing;
 pub mod report;
+pub mod routing;
 pub mod service_graph;
 pub mod service_node;
 pub mod supervisor;

@@ -23,7 +23,7 @@ mod reader;
 mod resolve;
 mod runtime_choice;
 pub mod schema;
-mod suggest;
+pub(crate) mod suggest;
 pub(crate) use suggest::nearest;
 #[cfg(test)]
 mod tests;

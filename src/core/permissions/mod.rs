@@ -23,4 +23,4 @@ pub use grant::{
 };
 pub use hint::denial_in;
 pub use pattern::{Pattern, PatternError};
-pub use talk::{deaf, may_hear};
+pub use talk::may_hear;

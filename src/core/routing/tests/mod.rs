@@ -1,0 +1,5 @@
+//! What can be seen of [`Routing`](super::Routing) from outside: stories first, then histories under faults.
+
+mod history;
+mod stories;
+mod world;

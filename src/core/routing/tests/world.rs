@@ -1,0 +1,111 @@
+//! A project whose lines are lists of what they were told.
+
+use std::sync::Arc;
+
+use crate::name::{ReplicaId, ServiceName};
+use crate::permissions::{Permissions, ServiceGrants};
+use crate::routing::{Call, LineId, Output, Party, Routing, Said, Told, Weigh};
+use crate::supervisor::Moment;
+
+impl Weigh for String {
+    fn weight(&self) -> usize {
+        self.len()
+    }
+}
+
+pub(super) struct World {
+    pub(super) routing: Routing<String>,
+    pub(super) now: u64,
+    /// What was said to whom, and what was denied, the oldest first.
+    pub(super) outputs: Vec<Output<String>>,
+}
+
+pub(super) fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text).unwrap()
+}
+
+/// May call and hear everything of these.
+pub(super) fn friends(targets: &[&str]) -> Permissions {
+    let all = || ["*".parse().unwrap()].into();
+    let grants = |target: &&str| (name(target), ServiceGrants { call: all(), emit: [].into(), on: all() });
+    Permissions { services: targets.iter().map(grants).collect(), ..Permissions::default() }
+}
+
+impl World {
+    /// A project of these services.
+    pub(super) fn new(services: &[(&str, Permissions)]) -> Self {
+        let mut routing = Routing::default();
+        for (service, permissions) in services {
+            routing.know(name(service), Arc::new(permissions.clone()), Some(4));
+        }
+        Self { routing, now: 0, outputs: Vec::new() }
+    }
+
+    /// A replica that can be called, with the methods `f` and `g`.
+    pub(super) fn replica(&mut self, line: u64, service: &str, index: u32) -> LineId {
+        let line = LineId(line);
+        self.routing.connect(line, Party::Replica(ReplicaId { service: name(service), index }));
+        let outputs = self.routing.open(Moment(self.now), line, vec!["f".into(), "g".into()]);
+        self.outputs.extend(outputs);
+        line
+    }
+
+    pub(super) fn say(&mut self, line: LineId, said: Said, payload: &str) {
+        let outputs = self.routing.hear(Moment(self.now), line, said, payload.into());
+        self.outputs.extend(outputs);
+    }
+
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        let outputs = self.routing.expire(Moment(self.now));
+        self.outputs.extend(outputs);
+    }
+
+    pub(super) fn lose(&mut self, line: LineId) {
+        let outputs = self.routing.disconnect(Moment(self.now), line);
+        self.outputs.extend(outputs);
+    }
+
+    /// What lines were told since the last time, in short.
+    pub(super) fn heard(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.outputs).into_iter().map(shown).collect()
+    }
+
+    /// The number of the invocation that was told last.
+    pub(super) fn invocation(&self) -> u64 {
+        let id = |output: &Output<String>| match output {
+            Output::Tell { told: Told::Invoke { id, .. }, .. } => Some(*id),
+            _ => None,
+        };
+        self.outputs.iter().rev().find_map(id).expect("something was invoked")
+    }
+}
+
+pub(super) fn call(id: u64, service: &str, method: &str) -> Call {
+    Call { id, service: service.into(), method: method.into(), ..Call::default() }
+}
+
+fn shown(output: Output<String>) -> String {
+    match output {
+        Output::Denied { line, denial } => format!("{} denied: {denial}", line.0),
+        Output::Behind { line } => format!("{} behind", line.0),
+        Output::Tell { line, told, payload } => {
+            let told = match told {
+                Told::Invoke { method, from, timeout, one_way, .. } => {
+                    let how = if one_way { "send" } else { "invoke" };
+                    format!("{how} {method} from {from} in {timeout}")
+                }
+                Told::Cancel { .. } => "cancel".into(),
+                Told::Credit { items, .. } => format!("credit {items}"),
+                Told::Event { event, from } => format!("event {event} from {from}"),
+                Told::Emitted { id, receivers } => format!("{id}: emitted to {receivers}"),
+                Told::Reply { id } => format!("{id}: reply"),
+                Told::Stream { id } => format!("{id}: stream"),
+                Told::Item { id } => format!("{id}: item"),
+                Told::End { id } => format!("{id}: end"),
+                Told::Error { id, fault } => format!("{id}: {fault}"),
+            };
+            format!("{} {told} {payload}", line.0).trim_end().to_owned()
+        }
+    }
+}
