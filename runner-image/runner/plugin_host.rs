@@ -1,9 +1,9 @@
 //! [`PluginHost`]: the runner's end of the host protocol, over descriptor 3 of the service's process.
 //!
 //! ```text
-//!   host --bytes--> listen ----> port        started, failed, exception, close
+//!   host --bytes--> listen ----> port        started, failed, exception, close; what is for other services
 //!                         \----> who asked   health
-//!   host <--bytes-- speak <---- queue        health, close
+//!   host <--bytes-- speak <---- queues       health, close; what other services say
 //! ```
 
 use std::collections::HashMap;
@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use orchestrator_port::message::control::{FromRemote, Protocol, Thrown};
+use orchestrator_port::message::control::{FromRemote, Order, Protocol, Thrown};
 use orchestrator_port::{Frame, PortClosed, PortSender};
 use rustix::io::write;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::host_messages::{FromHost, HostError, HostMessages, ToHost};
@@ -26,19 +27,32 @@ use crate::source::Source;
 const QUEUE: usize = 16;
 
 /// How much is read at once.
-const CHUNK: usize = 8 * 1024;
+const CHUNK: usize = 32 * 1024;
+
+/// How many messages of other services wait for a host that does not read: more than the Router lets a service have under
+/// way, in calls, answers, events and items.
+const TOLD: usize = 16 * 1024;
+
+/// How many bytes of them are written at once.
+const WRITTEN: usize = 64 * 1024;
 
 /// Asks and tells the host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginHost {
     queue: mpsc::Sender<ToHost>,
+    told: mpsc::Sender<Frame>,
     asked: Asked,
 }
+
+/// Other services have told this one more than there can be under way.
+#[derive(Debug)]
+pub(crate) struct Flooded;
 
 /// Hears the host.
 pub(crate) struct Listener {
     source: Source,
     port: PortSender,
+    told: mpsc::Sender<Frame>,
     asked: Asked,
     messages: HostMessages,
     /// Whether `Started` has been sent: by this one, or at once for what speaks no host protocol.
@@ -69,13 +83,27 @@ type Answer = oneshot::Sender<Option<String>>;
 
 impl PluginHost {
     /// Both ends of the conversation over `source`. The speaking one runs by itself.
-    pub(crate) fn new(source: Source, protocol: Protocol, port: PortSender) -> (Self, Listener) {
+    pub(crate) fn new(source: Source, order: &Order, port: PortSender) -> (Self, Listener) {
         let (queue, messages) = mpsc::channel(QUEUE);
-        tokio::spawn(speak(source.fd(), messages));
+        let (told, frames) = mpsc::channel(TOLD);
+        tokio::spawn(speak(source.fd(), messages, frames));
         let asked = Asked::new();
-        let host = Self { queue, asked: asked.clone() };
-        let messages = HostMessages::default();
-        (host, Listener { source, port, asked, messages, started: protocol == Protocol::None })
+        let host = Self { queue, told: told.clone(), asked: asked.clone() };
+        let messages = HostMessages::new(order.longest_message);
+        let started = order.protocol == Protocol::None;
+        (host, Listener { source, port, told, asked, messages, started })
+    }
+
+    /// Tells it what another service says.
+    ///
+    /// # Errors
+    /// Where it has not read what it was told before.
+    pub(crate) fn tell(&self, frame: Frame) -> Result<(), Flooded> {
+        match self.told.try_send(frame) {
+            Err(TrySendError::Full(_)) => Err(Flooded),
+            // Who cannot be told any more is about to end.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     /// Asks for the service's health. Answers with what it says is wrong, or when it is gone.
@@ -125,6 +153,12 @@ impl Listener {
             FromHost::Close => FromRemote::CloseRequested,
             FromHost::Health { id, failure } => {
                 self.asked.answer(id, failure);
+                return Ok(());
+            }
+            FromHost::Service(frame) => return self.port.send(frame).await,
+            FromHost::TooLong(told) => {
+                // A host that does not read its answers misses this one as well.
+                let _ = self.told.try_send(told);
                 return Ok(());
             }
             FromHost::Unknown => return Ok(()),
@@ -193,18 +227,49 @@ impl Drop for Question {
 }
 
 /// Writes what the host is told, until nobody has anything to say or it is gone.
-async fn speak(socket: Arc<AsyncFd<OwnedFd>>, mut messages: mpsc::Receiver<ToHost>) {
-    while let Some(message) = messages.recv().await {
-        let line = message.line();
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            let Ok(mut ready) = socket.writable().await else { return };
-            match ready.try_io(|socket| Ok(write(socket, rest)?)) {
-                Ok(Ok(count)) => rest = &rest[count..],
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(_)) => return,
-                Err(_) => {}
+async fn speak(
+    socket: Arc<AsyncFd<OwnedFd>>,
+    mut messages: mpsc::Receiver<ToHost>,
+    mut frames: mpsc::Receiver<Frame>,
+) {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                Some(message) => bytes.extend_from_slice(&message.line()),
+                None => return,
+            },
+            Some(frame) = frames.recv() => {
+                append(&mut bytes, &frame);
+                while bytes.len() < WRITTEN && let Ok(frame) = frames.try_recv() {
+                    append(&mut bytes, &frame);
+                }
             }
         }
+        if write_all(&socket, &bytes).await.is_err() {
+            return;
+        }
     }
+}
+
+/// A message of another service: its header is the line.
+fn append(bytes: &mut Vec<u8>, frame: &Frame) {
+    bytes.extend_from_slice(&frame.header);
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&frame.payload);
+}
+
+async fn write_all(socket: &AsyncFd<OwnedFd>, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        let mut ready = socket.writable().await?;
+        match ready.try_io(|socket| Ok(write(socket, rest)?)) {
+            Ok(Ok(count)) => rest = &rest[count..],
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }

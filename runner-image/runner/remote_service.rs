@@ -22,7 +22,7 @@ use orchestrator_port::gateway;
 use orchestrator_port::launch::{DESCRIPTOR, LONGEST_TICKET, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
 use orchestrator_port::{
-    Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
+    Family, Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
 };
 use orchestrator_sandbox::descriptors::inherited;
 use orchestrator_sandbox::tree::Ended;
@@ -239,7 +239,7 @@ impl RemoteService<'_> {
         let mut ended = self.init.watch(process.pid);
         let (finish, finished) = watch::channel(false);
         let source = |fd| Source::new(fd, finished.clone()).map_err(RemoteError::SetUp);
-        let (host, listener) = PluginHost::new(source(process.host)?, order.protocol, self.port.clone());
+        let (host, listener) = PluginHost::new(source(process.host)?, order, self.port.clone());
         let mut tasks = JoinSet::new();
         let rate = Rate::new(order.output_rate);
         for (fd, stream) in [(process.stdout, Stream::Stdout), (process.stderr, Stream::Stderr)] {
@@ -285,7 +285,7 @@ impl RemoteService<'_> {
                 ended = &mut *ended => return ended.map_err(|_| RemoteError::SetUp(io::ErrorKind::Other.into())),
                 Some(done) = tasks.join_next() => done.unwrap_or(Ok(()))?,
                 Some(_) = service.probes.join_next() => {}
-                frame = self.incoming.receive() => service.hear(&frame?, self.init, self.port)?,
+                frame = self.incoming.receive() => service.hear(frame?, self.init, self.port)?,
             }
         }
     }
@@ -328,8 +328,12 @@ struct Service {
 }
 
 impl Service {
-    fn hear(&mut self, frame: &Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
-        match parse(frame)? {
+    fn hear(&mut self, frame: Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
+        if frame.family == Family::Service {
+            let told = self.prober.host.tell(frame);
+            return told.map_err(|_| RemoteError::OutOfTurn("more from other services than there can be"));
+        }
+        match parse(&frame)? {
             ToRemote::Close => self.close(init),
             ToRemote::Probe { .. } if self.probes.len() >= PROBES => {
                 return Err(RemoteError::OutOfTurn("too many probes at once"));

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use orchestrator_core::report::{Finish, Snapshot};
+use orchestrator_core::routing::Fault;
 use orchestrator_core::supervisor::{Refusal, Request, Unmet};
+use orchestrator_port::message::service::Payload;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event_stream::{EventReader, EventView};
 use crate::log_store::{LogQuery, LogReader, LogView};
+use crate::router::{Answer, OperatorCall, Router};
 
 /// A running project. Cheap to clone; when the last clone is dropped, the project shuts down in order.
 #[derive(Clone, Debug)]
@@ -18,6 +21,7 @@ pub struct ManagerHandle {
     pub(crate) events: EventView,
     pub(crate) logs: LogView,
     pub(crate) finish: watch::Receiver<Option<Finish>>,
+    pub(crate) router: Router,
 }
 
 /// A request on its way to the ServicesManager.
@@ -99,6 +103,22 @@ impl ManagerHandle {
     #[must_use]
     pub fn newest_log(&self) -> u64 {
         self.logs.newest()
+    }
+
+    /// Calls a method of a service, for the person who runs the project.
+    ///
+    /// # Errors
+    /// With why there is no answer.
+    pub async fn call(&self, call: OperatorCall, payload: Payload) -> Result<Answer, Fault> {
+        self.router.call(call, payload).await
+    }
+
+    /// Tells an event to every service that listens to it. Answers with how many replicas that are.
+    ///
+    /// # Errors
+    /// With why it was not told.
+    pub async fn emit(&self, event: String, payload: Payload) -> Result<u64, Fault> {
+        self.router.emit(event, payload).await
     }
 
     /// Waits for the end of the project.

@@ -84,6 +84,11 @@ impl Inbox {
         &self.start
     }
 
+    /// Tells the ServicesManager something that may be lost when it has too much to do.
+    pub(crate) fn mention(&self, happening: Happening) {
+        let _ = self.sender.try_send(Input { start: self.start.clone(), happening });
+    }
+
     /// Tells the ServicesManager. It outlives its containers, so nothing is lost; were it gone, nobody would care.
     pub(crate) async fn tell(&self, happening: Happening) {
         let _ = self.sender.send(Input { start: self.start.clone(), happening }).await;

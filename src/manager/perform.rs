@@ -33,6 +33,7 @@ impl ServicesManager {
             Action::Forget(service) => {
                 self.services.remove(&service);
                 self.facts.forget(&service);
+                self.router.forget(&service);
             }
             Action::Report(kind) => self.report(kind),
             Action::Finish(finish) => self.finish = Some(finish),
@@ -60,6 +61,7 @@ impl ServicesManager {
                 group_limits(service, self.controllers),
             )),
             gateway: self.gateway.clone(),
+            router: self.router.clone(),
             folder: self.project.runtime().join(format!("s{}", self.starts)),
         };
         tokio::spawn(container.run());

@@ -18,8 +18,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use orchestrator_core::manifest::Service;
 use orchestrator_core::report::{CrashReason, Phase};
+use orchestrator_core::routing::LONGEST_MESSAGE;
 use orchestrator_port::launch::Ticket;
-use orchestrator_port::{ConnectionPort, Token, websocket};
+use orchestrator_port::{ConnectionPort, LONGEST_PAYLOAD, Token, websocket};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
@@ -27,6 +28,7 @@ use crate::environment::Environment;
 use crate::gateway::Gateway;
 use crate::inbox::{Happening, Inbox};
 use crate::log_store::LogStore;
+use crate::router::Router;
 use crate::service_controller::{Command, Outcome, ServiceController, Shipment};
 use crate::shipment::Shipper;
 
@@ -45,6 +47,7 @@ pub(crate) struct ServiceContainer {
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) environment: Box<dyn Environment>,
     pub(crate) gateway: Gateway,
+    pub(crate) router: Router,
     /// The start's own folder, not made yet.
     pub(crate) folder: PathBuf,
 }
@@ -110,10 +113,13 @@ impl ServiceContainer {
             _ => None,
         };
         let (_line, gateway) = line.unzip();
+        let longest = self.service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE);
+        // What the runner itself has to say, exceptions and output, is never as long as that.
+        let longest = usize::try_from(longest.max(LONGEST_MESSAGE)).unwrap_or(LONGEST_PAYLOAD);
         let port = tokio::select! {
             biased;
             _ = self.commands.recv() => return Ok(Outcome::Closed),
-            port = connect(&mut *self.environment, &self.inbox, listener, ticket, gateway, &token) => port?,
+            port = connect(&mut *self.environment, &self.inbox, listener, ticket, gateway, &token, longest) => port?,
         };
         let controller = ServiceController::new(
             port,
@@ -121,6 +127,7 @@ impl ServiceContainer {
             &self.service,
             &self.inbox,
             &self.logs,
+            &self.router,
             &mut self.commands,
         );
         Ok(controller.run(shipment).await)
@@ -162,13 +169,14 @@ async fn connect(
     ticket: Ticket,
     gateway: Option<OwnedFd>,
     token: &Token,
+    longest: usize,
 ) -> Result<ConnectionPort, CrashReason> {
     let socket = ticket.socket.clone();
     let started = environment.start(ticket, gateway).await;
     started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
     inbox.tell(Happening::Phase(Phase::Connecting)).await;
     let port = tokio::select! {
-        port = authenticated(&listener, token) => port.map_err(broken("cannot accept the runner's connection"))?,
+        port = authenticated(&listener, token, longest) => port.map_err(broken("cannot accept the runner's connection"))?,
         () = environment.gone() => {
             let error = "the runner ended before it had connected".into();
             return Err(CrashReason::Environment { error });
@@ -181,12 +189,12 @@ async fn connect(
 }
 
 /// Waits for a connection that proves to be the runner's. Others are closed, and noted.
-async fn authenticated(listener: &UnixListener, token: &Token) -> io::Result<ConnectionPort> {
+async fn authenticated(listener: &UnixListener, token: &Token, longest: usize) -> io::Result<ConnectionPort> {
     let mut handshakes = FuturesUnordered::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if handshakes.len() < HANDSHAKES => {
-                handshakes.push(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT));
+                handshakes.push(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT, longest));
             }
             Some(shaken) = handshakes.next() => match shaken {
                 Ok(port) => return Ok(port),

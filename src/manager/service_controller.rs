@@ -12,10 +12,11 @@ use orchestrator_core::manifest::{Probe, ReadyCheck, Service};
 use orchestrator_core::permissions::denial_in;
 use orchestrator_core::probing::{Probing, Try, Verdict};
 use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Stream};
+use orchestrator_core::routing::{Code, Fault};
 use orchestrator_core::{Generation, ReplicaId};
 use orchestrator_port::bundle::{self, Entry};
 use orchestrator_port::message::control::{self, FromRemote, Order, Thrown, ToRemote};
-use orchestrator_port::{ConnectionPort, Frame, PortReceiver, PortSender};
+use orchestrator_port::{ConnectionPort, Family, Frame, PortReceiver, PortSender};
 use regex::Regex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -25,6 +26,7 @@ use crate::event_stream::now_millis;
 use crate::inbox::{Happening, Inbox};
 use crate::lines::{Line, Lines};
 use crate::log_store::LogStore;
+use crate::router::{Router, Wanted, Wire};
 use crate::secrets::Redactor;
 
 /// How long a service that failed to start, or has ended, may take for its last words.
@@ -68,6 +70,10 @@ pub(crate) struct ServiceController<'a> {
     inbox: &'a Inbox,
     output: Output<'a>,
     commands: &'a mut mpsc::Receiver<Command>,
+    /// Its way to other services.
+    wire: Wire,
+    /// Its methods, once it has started.
+    methods: Vec<String>,
     probing: Probing,
     /// When the start began: what the probes' times count from.
     began: Instant,
@@ -104,9 +110,11 @@ impl<'a> ServiceController<'a> {
         service: &'a Service,
         inbox: &'a Inbox,
         logs: &'a LogStore,
+        router: &Router,
         commands: &'a mut mpsc::Receiver<Command>,
     ) -> Self {
         let (sender, receiver) = port.split();
+        let wire = router.connect(inbox, sender.clone());
         Self {
             sender,
             receiver,
@@ -115,6 +123,8 @@ impl<'a> ServiceController<'a> {
             inbox,
             output: Output::new(inbox, logs, service),
             commands,
+            wire,
+            methods: Vec::new(),
             probing: Probing::new(service.kind, service.ready.clone(), service.alive.clone()),
             began: Instant::now(),
             end: End::default(),
@@ -201,6 +211,7 @@ impl<'a> ServiceController<'a> {
     async fn close(&mut self) -> Option<Outcome> {
         self.end.asked = true;
         self.probing.stop();
+        self.wire.shut();
         self.tell(&ToRemote::Close).await
     }
 
@@ -214,6 +225,13 @@ impl<'a> ServiceController<'a> {
     }
 
     async fn hear(&mut self, frame: Frame) -> Option<Outcome> {
+        if frame.family == Family::Service {
+            return match self.wire.hear(&frame) {
+                Ok(None) => None,
+                Ok(Some(wanted)) => self.provide(wanted).await,
+                Err(malformed) => Some(self.lost(malformed.to_string())),
+            };
+        }
         let message = match frame.parse::<FromRemote>() {
             Ok(message) => message,
             Err(malformed) => return Some(self.lost(malformed.to_string())),
@@ -241,6 +259,20 @@ impl<'a> ServiceController<'a> {
         None
     }
 
+    /// Does what a service wants of the orchestrator itself.
+    async fn provide(&mut self, wanted: Wanted) -> Option<Outcome> {
+        match wanted {
+            Wanted::GetConfig { id, .. }
+            | Wanted::SetConfig { id, .. }
+            | Wanted::WatchConfig { id }
+            | Wanted::CreateChild { id, .. }
+            | Wanted::CloseChild { id, .. } => {
+                self.wire.answer(id, Err(Fault::new(Code::NotFound, "not there yet")));
+            }
+        }
+        None
+    }
+
     async fn hear_output(&mut self, stream: control::Stream, bytes: &[u8], lost: u64) -> Option<Outcome> {
         let stream = match stream {
             control::Stream::Stdout => Stream::Stdout,
@@ -261,7 +293,8 @@ impl<'a> ServiceController<'a> {
                 self.inbox.tell(Happening::Running { pid }).await;
                 self.probing.process_runs()
             }
-            FromRemote::Started { health, .. } => {
+            FromRemote::Started { health, methods } => {
+                self.methods = methods;
                 self.inbox.tell(Happening::Phase(Phase::Readying)).await;
                 self.probing.started(now, health)
             }
@@ -340,6 +373,7 @@ impl<'a> ServiceController<'a> {
             Verdict::Wait => None,
             Verdict::Ready => {
                 self.inbox.tell(Happening::Ready).await;
+                self.wire.open(std::mem::take(&mut self.methods));
                 None
             }
             Verdict::Unhealthy { failures, detail } => {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Controllers, Unenforceable};
-use orchestrator_core::report::{EventKind, Finish, Snapshot};
+use orchestrator_core::report::{Calls, EventKind, Finish, Snapshot};
+use orchestrator_core::routing::Load;
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{Generation, ReplicaId, ServiceName};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,7 @@ use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Input, queue};
 use crate::log_store::LogStore;
 use crate::preflight::Checked;
+use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
 use crate::{Embedded, Plugins, Project, ProjectLock, preflight};
@@ -51,6 +53,7 @@ pub struct ServicesManager {
     pub(crate) keeper: Keeper,
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) gateway: Gateway,
+    pub(crate) router: Router,
     /// Which control groups this host lets be made.
     pub(crate) controllers: Controllers,
     /// What the services' runners are, in hexadecimal.
@@ -167,6 +170,14 @@ impl ServicesManager {
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), &lock)?;
 
+        let router = Router::start();
+        for service in manifest.services.values() {
+            router.know(
+                service.name.clone(),
+                service.permissions.clone(),
+                service.max_in_flight.map(Into::into),
+            );
+        }
         let (asks, asked) = mpsc::channel(ASKS);
         let (inbox, inputs) = queue();
         let mut manager = Self {
@@ -179,6 +190,7 @@ impl ServicesManager {
             keeper,
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
+            router,
             controllers,
             runner_sha256: bundle::sha256(embedded.runner),
             inbox,
@@ -206,6 +218,7 @@ impl ServicesManager {
             events: manager.events.view(),
             logs: manager.logs.view(),
             finish: finished,
+            router: manager.router.clone(),
         };
         tokio::spawn(async move {
             let ended = manager.run(asked, inputs).await;
@@ -345,6 +358,10 @@ impl ServicesManager {
                 view.runtime.clone_from(&service.runtime);
             }
             self.facts.fill(view, time);
+            for shown in &mut view.replicas {
+                let replica = ReplicaId { service: view.name.clone(), index: shown.index };
+                shown.calls = self.router.load(&replica).map(calls);
+            }
         }
         let (project, seq) = (self.project.name().clone(), self.events.newest());
         let snapshot = Snapshot {
@@ -370,6 +387,11 @@ impl ServicesManager {
         drop(lock);
         finish
     }
+}
+
+fn calls(load: Load) -> Calls {
+    let Load { in_flight, served, lost_events } = load;
+    Calls { in_flight, served, lost_events }
 }
 
 /// The asker may have gone: then nobody wants the answer.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{self, Code, Kind, RuntimeSpec, Service};
 use orchestrator_core::permissions::Sandbox;
+use orchestrator_core::routing::LONGEST_MESSAGE;
 use orchestrator_port::bundle::{self, BundleError, Entry, EntryPath, PathError};
 use orchestrator_port::launch::Confinement;
 use orchestrator_port::message::control::{Order, Protocol};
@@ -166,6 +167,7 @@ impl Shipper {
             folder: CODE.into(),
             env: self.env_of(service, runtime),
             secrets: secrets::read(service)?,
+            longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),
             output_rate: service.permissions.limits.logs,
             protocol: match runtime.protocol {
                 manifest::Protocol::Host => Protocol::Host,

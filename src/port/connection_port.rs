@@ -2,19 +2,23 @@
 //! carries it in production ([`crate::websocket`]), a channel in memory in tests ([`crate::channel`]).
 //!
 //! Messages arrive whole, in order, at most once. A slow receiver slows its senders: a port queues at most
-//! [`QUEUED_FRAMES`] messages and [`LONGEST_MESSAGE`] bytes. The connection is the session: when it ends, both
+//! [`QUEUED_FRAMES`] messages and [`QUEUED_BYTES`] bytes, or one message that is longer. The connection is the session: when it ends, both
 //! halves say how, for ever.
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use crate::channel::ChannelReceiver;
-use crate::frame::{Frame, LONGEST_MESSAGE, Malformed};
+use crate::frame::{Frame, Malformed};
 use crate::websocket::WebSocketReceiver;
 
 /// How many messages a port queues for sending.
 pub(crate) const QUEUED_FRAMES: usize = 32;
+
+/// How many bytes of them.
+pub(crate) const QUEUED_BYTES: usize = 4 << 20;
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -76,11 +80,27 @@ impl PortSender {
     /// Where the connection has ended, or the message breaks a limit.
     pub async fn send(&self, frame: Frame) -> Result<(), PortClosed> {
         frame.check()?;
-        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         let budget = Arc::clone(&self.budget);
-        let room = budget.acquire_many_owned(bytes).await.map_err(|_| self.ending.how())?;
+        let room = budget.acquire_many_owned(room_for(&frame)).await.map_err(|_| self.ending.how())?;
         let outgoing = Outgoing::Frame { frame, _room: room };
         self.queue.send(outgoing).await.map_err(|_| self.ending.how())
+    }
+
+    /// Queues a message if there is room for it now; else it comes back. After the connection has ended it is taken, and
+    /// goes nowhere.
+    ///
+    /// # Errors
+    /// With the message, where there is no room.
+    pub fn try_send(&self, frame: Frame) -> Result<(), Frame> {
+        let room = match Arc::clone(&self.budget).try_acquire_many_owned(room_for(&frame)) {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Ok(()),
+            Err(TryAcquireError::NoPermits) => return Err(frame),
+        };
+        match self.queue.try_send(Outgoing::Frame { frame, _room: room }) {
+            Err(TrySendError::Full(Outgoing::Frame { frame, .. })) => Err(frame),
+            _ => Ok(()),
+        }
     }
 
     /// Closes the connection when all that was queued before is written, and waits for that. Does nothing where it
@@ -92,6 +112,11 @@ impl PortSender {
             let _ = closed.await;
         }
     }
+}
+
+/// What of the budget a message takes: one that is longer than all of it takes all.
+fn room_for(frame: &Frame) -> u32 {
+    u32::try_from(frame.len().min(QUEUED_BYTES)).unwrap_or(u32::MAX)
 }
 
 impl PortReceiver {
@@ -150,7 +175,7 @@ impl Ending {
 /// A port over a source of messages, and the queue from which its writer takes what it has to write.
 pub(crate) fn port(source: Source, ending: Ending) -> (ConnectionPort, mpsc::Receiver<Outgoing>) {
     let (queue, outgoing) = mpsc::channel(QUEUED_FRAMES);
-    let budget = Arc::new(Semaphore::new(LONGEST_MESSAGE));
+    let budget = Arc::new(Semaphore::new(QUEUED_BYTES));
     let sender = PortSender { queue, budget, ending: ending.clone() };
     (ConnectionPort { sender, receiver: PortReceiver { source, ending } }, outgoing)
 }

@@ -18,8 +18,11 @@ use crate::message::control::{FromRemote, ToRemote};
 /// The longest header, in bytes.
 pub const LONGEST_HEADER: usize = 64 * 1024;
 
+/// The longest payload, in bytes.
+pub const LONGEST_PAYLOAD: usize = 64 * 1024 * 1024;
+
 /// The longest message, in bytes: family, length, header and payload together.
-pub const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
+pub const LONGEST_MESSAGE: usize = PREFIX + LONGEST_HEADER + LONGEST_PAYLOAD;
 
 /// What comes before the header.
 const PREFIX: usize = 5;

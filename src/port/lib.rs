@@ -19,6 +19,6 @@ pub mod message {
 }
 
 pub use connection_port::{ConnectionPort, PortClosed, PortReceiver, PortSender};
-pub use frame::{Family, Frame, LONGEST_HEADER, LONGEST_MESSAGE, Malformed, Spoken};
+pub use frame::{Family, Frame, LONGEST_HEADER, LONGEST_MESSAGE, LONGEST_PAYLOAD, Malformed, Spoken};
 pub use handshake::{HandshakeError, VERSION};
 pub use token::{NotAToken, Token};

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 
 use crate::connection_port::{ConnectionPort, Ending, Outgoing, PortClosed, Source, port};
-use crate::frame::{Frame, LONGEST_MESSAGE, Malformed};
+use crate::frame::{Frame, LONGEST_MESSAGE, LONGEST_PAYLOAD, Malformed};
 use crate::handshake::{Gate, HandshakeError, present};
 use crate::message::control::{PING_EVERY, SILENCE_LIMIT};
 use crate::token::Token;
@@ -40,7 +40,8 @@ const BUFFER: usize = 16 * 1024;
 /// How many queued messages are written before they are flushed.
 const BATCH: usize = 16;
 
-/// Makes the accepting end of a connection. It answers within `deadline`, however slow the other end is.
+/// Makes the accepting end of a connection. It answers within `deadline`, however slow the other end is, and takes no
+/// message with a payload longer than `longest`.
 ///
 /// # Errors
 /// Where the other end does not present this token and this version in time.
@@ -48,8 +49,9 @@ pub async fn accept(
     stream: UnixStream,
     token: &Token,
     deadline: Duration,
+    longest: usize,
 ) -> Result<ConnectionPort, HandshakeError> {
-    let upgrade = accept_hdr_async_with_config(stream, Gate(token), Some(limits()));
+    let upgrade = accept_hdr_async_with_config(stream, Gate(token), Some(limits(longest)));
     let socket = timeout(deadline, upgrade).await.map_err(|_| HandshakeError::Late)??;
     Ok(start(socket, Some(PING_EVERY)))
 }
@@ -122,17 +124,18 @@ type Socket = WebSocketStream<UnixStream>;
 async fn upgrade(stream: UnixStream, token: &Token) -> Result<ConnectionPort, HandshakeError> {
     let mut request = "ws://controller/".into_client_request()?;
     present(request.headers_mut(), token)?;
-    let (socket, _) = client_async_with_config(request, stream, Some(limits())).await?;
+    let (socket, _) = client_async_with_config(request, stream, Some(limits(LONGEST_PAYLOAD))).await?;
     Ok(start(socket, None))
 }
 
 /// The limits hold from the first byte of the first message.
-fn limits() -> WebSocketConfig {
+fn limits(longest_payload: usize) -> WebSocketConfig {
+    let longest = LONGEST_MESSAGE - LONGEST_PAYLOAD + longest_payload;
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        .max_message_size(Some(LONGEST_MESSAGE))
-        .max_frame_size(Some(LONGEST_MESSAGE))
+        .max_message_size(Some(longest))
+        .max_frame_size(Some(longest))
 }
 
 fn start(socket: Socket, ping_every: Option<Duration>) -> ConnectionPort {

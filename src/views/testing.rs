@@ -22,6 +22,7 @@ pub(crate) fn replica(state: State, why: Option<Why>) -> ReplicaView {
         resources: None,
         code_sha256: None,
         checks: Vec::new(),
+        calls: None,
     }
 }
 

@@ -8,8 +8,8 @@ use super::element::code::RawCode;
 use super::element::depends_on::RawDependency;
 use super::element::permissions::RawPermissions;
 use super::element::{
-    MANIFEST, SERVICE, alive, args, code, depends_on, essential, isolation, kind, name, permissions, ready,
-    replicas, restart, runtime, sandbox, services, timeouts, version,
+    MANIFEST, SERVICE, alive, args, code, depends_on, essential, isolation, kind, max_in_flight, name,
+    permissions, ready, replicas, restart, runtime, sandbox, services, timeouts, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
@@ -49,6 +49,7 @@ pub(crate) struct RawService {
     pub(crate) args: Option<Placed<Vec<String>>>,
     pub(crate) depends_on: Vec<RawDependency>,
     pub(crate) replicas: Option<Placed<NonZeroU32>>,
+    pub(crate) max_in_flight: Option<Placed<NonZeroU32>>,
     pub(crate) ready: Option<Placed<Readiness>>,
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
@@ -117,6 +118,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
             .map(|field| depends_on::read(&field, reader))
             .unwrap_or_default(),
         replicas: fields.get(&replicas::KEY).and_then(|field| replicas::read(&field, reader)),
+        max_in_flight: fields.get(&max_in_flight::KEY).and_then(|field| max_in_flight::read(&field, reader)),
         ready: fields.get(&ready::KEY).and_then(|field| ready::read(&field, reader)),
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),

@@ -199,6 +199,7 @@ fn service(
         permissions,
         depends_on,
         replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
+        max_in_flight: value(&raw.max_in_flight),
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
         restart: value(&raw.restart).unwrap_or_else(|| restart::default_of(kind)),

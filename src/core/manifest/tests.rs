@@ -113,6 +113,7 @@ fn what_is_not_written_is_the_default() {
         permissions: Permissions::default(),
         depends_on: BTreeMap::new(),
         replicas: 1.try_into().unwrap(),
+        max_in_flight: None,
         ready: None,
         alive: Liveness::default(),
         restart: Restart::default(),

@@ -8,5 +8,5 @@ mod why;
 
 pub use event::{CrashReason, Event, EventKind, Exception, Finish, FinishCause};
 pub use log::{LogRecord, Stream};
-pub use snapshot::{ReplicaView, Resources, ServiceView, Snapshot, State};
+pub use snapshot::{Calls, ReplicaView, Resources, ServiceView, Snapshot, State};
 pub use why::{Phase, Why};

@@ -79,6 +79,22 @@ pub struct ReplicaView {
     /// What its sandbox was checked for from inside before any code was sent, and held. Empty without a sandbox.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
+    /// What it has to do with calls, while it is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
+}
+
+/// What a replica has to do with calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Calls {
+    /// How many it has been given and has not answered: its score, where the least gets the next one.
+    pub in_flight: u32,
+    /// How many it has answered since it was started.
+    pub served: u64,
+    /// How many events it did not get because it had too many.
+    #[serde(default)]
+    pub lost_events: u64,
 }
 
 /// What the process tree of a replica uses.

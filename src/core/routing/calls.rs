@@ -17,6 +17,9 @@ const WINDOW: u32 = 8;
 /// The most credit that a stream can have.
 const MOST_CREDIT: u32 = 1 << 16;
 
+/// Why a call is not made, in kind and in words.
+type Refusal = (Code, String);
+
 /// A call that has no result yet.
 #[derive(Debug)]
 pub(super) struct Ongoing<P> {
@@ -68,8 +71,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         }
         let target = match self.admit(line, &call, &payload) {
             Ok(target) => target,
-            Err(mut fault) => {
-                (fault.service, fault.method) = (call.service, call.method);
+            Err((code, message)) => {
+                let (service, method) = (call.service, call.method);
+                let fault = Fault { service, method, ..Fault::new(code, message) };
                 return self.refuse(line, call.id, fault);
             }
         };
@@ -108,14 +112,14 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// Whether a call can be made at all.
-    fn admit(&mut self, line: LineId, call: &Call, payload: &P) -> Result<ServiceName, Fault> {
-        let state = self.lines.get(&line).ok_or_else(|| Fault::new(Code::Cancelled, "the line is gone"))?;
+    fn admit(&mut self, line: LineId, call: &Call, payload: &P) -> Result<ServiceName, Refusal> {
+        let state = self.lines.get(&line).ok_or_else(|| (Code::Cancelled, "the line is gone".to_owned()))?;
         if state.asked.len() >= MOST_ASKED {
             let message = format!("this service has {MOST_ASKED} calls under way, which is the most");
-            return Err(Fault::new(Code::Overloaded, message));
+            return Err((Code::Overloaded, message));
         }
         if let Some(why) = self.too_large(line, payload) {
-            return Err(Fault::new(Code::TooLarge, why));
+            return Err((Code::TooLarge, why));
         }
         let target = ServiceName::parse(&call.service).ok().filter(|name| self.services.contains_key(name));
         let Some(target) = target else {
@@ -123,19 +127,19 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             if let Some(near) = self.nearest_service(&call.service) {
                 message += &format!("; did you mean '{near}'?");
             }
-            return Err(Fault::new(Code::NotFound, message));
+            return Err((Code::NotFound, message));
         };
         let granted = match state.service() {
             None => Ok(()),
             Some(caller) => match self.services.get(caller) {
                 Some(member) => member.permissions.may_call(caller, &target, &call.method),
-                None => return Err(Fault::new(Code::Unavailable, "this service is not known any more")),
+                None => return Err((Code::Unavailable, "this service is not known any more".to_owned())),
             },
         };
         if let Err(denial) = granted {
             let message = denial.to_string();
             self.denied(line, denial);
-            return Err(Fault::new(Code::Denied, message));
+            return Err((Code::Denied, message));
         }
         Ok(target)
     }
@@ -153,11 +157,11 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let candidates = match self.candidates(call) {
             Ok(candidates) => candidates,
             // An attempt that is allowed waits for its replica, in its place if it has waited before.
-            Err(fault) if (call.retries != 0 || !call.tried.is_empty()) && fault.code != Code::NotFound => {
+            Err((code, _)) if (call.retries != 0 || !call.tried.is_empty()) && code != Code::NotFound => {
                 let parked = self.parked.entry(target).or_default();
                 return if waited { parked.push_front(number) } else { parked.push_back(number) };
             }
-            Err(fault) => return self.fail(number, fault.code, fault.message),
+            Err((code, message)) => return self.fail(number, code, message),
         };
         let key = call.key.clone();
         let turn = self.number();
@@ -167,20 +171,20 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// The replicas that have room for a call; never none.
-    fn candidates(&self, call: &Ongoing<P>) -> Result<Vec<Candidate<LineId>>, Fault> {
+    fn candidates(&self, call: &Ongoing<P>) -> Result<Vec<Candidate<LineId>>, Refusal> {
         let (target, weight) = (&call.target, call.payload.weight());
         let member = self
             .services
             .get(target)
-            .ok_or_else(|| Fault::new(Code::NotFound, format!("no service is named '{target}'")))?;
+            .ok_or_else(|| (Code::NotFound, format!("no service is named '{target}'")))?;
         let lines = || member.open.iter().filter_map(|id| Some((*id, self.lines.get(id)?)));
         if lines().next().is_none() {
-            return Err(Fault::new(Code::Unavailable, format!("{target} is not running")));
+            return Err((Code::Unavailable, format!("{target} is not running")));
         }
         let able: Vec<_> = lines().filter(|(_, line)| line.methods.contains(&call.method)).collect();
         if able.is_empty() {
             let methods = || lines().flat_map(|(_, line)| line.methods.iter().map(String::as_str));
-            return Err(no_method(target, &call.method, methods()));
+            return Err(no_method(target, &call.method, &methods()));
         }
         let room = |line: &Line| {
             line.serving.is_empty()
@@ -199,7 +203,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let free: Vec<_> = free.collect();
         if free.is_empty() {
             let message = format!("every replica of {target} has as many calls under way as it takes");
-            return Err(Fault::new(Code::Overloaded, message));
+            return Err((Code::Overloaded, message));
         }
         Ok(free)
     }
@@ -472,13 +476,13 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 fn no_method<'a>(
     target: &ServiceName,
     method: &str,
-    methods: impl Iterator<Item = &'a str> + Clone,
-) -> Fault {
+    methods: &(impl Iterator<Item = &'a str> + Clone),
+) -> Refusal {
     let mut message = format!("{target} has no method '{method}'");
     if let Some(near) = suggest::nearest(method, methods.clone()) {
         message += &format!("; did you mean '{near}'?");
     } else if methods.clone().next().is_none() {
         message = format!("{target} has no methods");
     }
-    Fault::new(Code::NotFound, message)
+    (Code::NotFound, message)
 }

@@ -50,6 +50,7 @@ impl Supervisor {
             resources: None,
             code_sha256: None,
             checks: Vec::new(),
+            calls: None,
         }
     }
 

@@ -95,6 +95,9 @@ pub struct Order {
     /// The most bytes of output in a second, after a first second's worth at once. None: as many as are taken.
     #[serde(default)]
     pub output_rate: Option<u64>,
+    /// The longest payload that it may send to other services, in bytes. None: as long as there can be any.
+    #[serde(default)]
+    pub longest_message: Option<u64>,
 }
 
 /// Bytes that are in no output. Written as hexadecimal digits.

@@ -93,6 +93,9 @@ pub enum FromService {
         id: u64,
         /// What.
         error: Fault,
+        /// The kind that it is meant to be, where it is meant to be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
     },
     /// A value of the configuration is wanted.
     GetConfig {
@@ -125,6 +128,9 @@ pub enum FromService {
         /// Its whole name.
         service: String,
     },
+    /// Something that a later version knows. It is ignored.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a call says of itself.

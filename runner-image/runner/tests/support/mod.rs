@@ -13,7 +13,7 @@ use bytes::Bytes;
 use orchestrator_port::bundle::{self, Entry, EntryPath};
 use orchestrator_port::launch::{Confinement, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Probe, Protocol, Stream, ToRemote};
-use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
+use orchestrator_port::{Frame, LONGEST_PAYLOAD, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::descriptors::sealed_program;
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
@@ -142,12 +142,12 @@ impl Booth {
     /// Meets a runner that has another token.
     pub(crate) async fn refuse(&self) {
         let (stream, _) = timeout(DEADLINE, self.listener.accept()).await.unwrap().unwrap();
-        assert!(websocket::accept(stream, &self.token, DEADLINE).await.is_err());
+        assert!(websocket::accept(stream, &self.token, DEADLINE, LONGEST_PAYLOAD).await.is_err());
     }
 
     pub(crate) async fn accept(&self) -> (PortSender, PortReceiver) {
         let (stream, _) = timeout(DEADLINE, self.listener.accept()).await.unwrap().unwrap();
-        websocket::accept(stream, &self.token, DEADLINE).await.unwrap().split()
+        websocket::accept(stream, &self.token, DEADLINE, LONGEST_PAYLOAD).await.unwrap().split()
     }
 }
 

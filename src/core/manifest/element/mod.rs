@@ -9,6 +9,7 @@ pub(crate) mod duration;
 pub(crate) mod essential;
 pub(crate) mod isolation;
 pub(crate) mod kind;
+pub(crate) mod max_in_flight;
 pub(crate) mod name;
 pub(crate) mod permissions;
 pub(crate) mod probe;
@@ -36,6 +37,7 @@ pub(crate) const SERVICE: &[Key] = &[
     args::KEY,
     depends_on::KEY,
     replicas::KEY,
+    max_in_flight::KEY,
     ready::KEY,
     alive::KEY,
     restart::KEY,

@@ -1,0 +1,283 @@
+//! [`Router`]: carries what services say to each other. What is decided is `core::routing`'s; here is its clock, and the
+//! ways in and out.
+//!
+//! A frame is routed by the task that has read it, under one lock, and handed to the queue of the connection that it goes
+//! to: no thread and no task lies in between. What is done under the lock never waits.
+
+mod operator;
+mod outbox;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use orchestrator_core::permissions::Permissions;
+use orchestrator_core::routing::{Fault, LineId, Load, Output, Party, Routing, Said, Told};
+use orchestrator_core::supervisor::Moment;
+use orchestrator_core::{ReplicaId, ServiceName};
+use orchestrator_port::message::service::{FromService, Payload};
+use orchestrator_port::{Frame, Malformed, PortSender};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+pub use self::operator::{Answer, OperatorCall, Stream};
+use self::outbox::Outbox;
+use self::words::Parcel;
+use crate::inbox::{Happening, Inbox};
+
+/// The calls and events of a project. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Told when a deadline has come to be the next one.
+    earlier: Notify,
+    /// What moments count from.
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    routing: Routing<Parcel>,
+    lines: HashMap<LineId, End>,
+    replicas: HashMap<ReplicaId, LineId>,
+    last: u64,
+    /// The deadline that is waited for.
+    waited_for: Option<Moment>,
+}
+
+/// Where what a line is told goes.
+#[derive(Debug)]
+enum End {
+    Service { outbox: Arc<Outbox>, inbox: Inbox },
+    Operator(operator::Listener),
+}
+
+/// The way of one start to the Router. Dropped when the start is over: then it has no calls any more.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    router: Router,
+    line: LineId,
+    replica: ReplicaId,
+}
+
+/// What a service wants that is no call and no event.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// A value of its configuration.
+    GetConfig { id: u64, name: String },
+    /// A value of its configuration to be another; none: to be removed.
+    SetConfig { id: u64, name: String, value: Option<Payload> },
+    /// To hear of changes of its configuration.
+    WatchConfig { id: u64 },
+    /// A child.
+    CreateChild { id: u64, spec: Payload },
+    /// One child fewer.
+    CloseChild { id: u64, service: String },
+}
+
+impl Router {
+    /// A router, with its clock running for as long as anybody has it.
+    pub(crate) fn start() -> Self {
+        let state = State {
+            routing: Routing::default(),
+            lines: HashMap::new(),
+            replicas: HashMap::new(),
+            last: 0,
+            waited_for: None,
+        };
+        let shared = Shared { state: Mutex::new(state), earlier: Notify::new(), began: Instant::now() };
+        let shared = Arc::new(shared);
+        tokio::spawn(watch_deadlines(Arc::downgrade(&shared)));
+        Self { shared }
+    }
+
+    /// Makes a service known, whether it runs or not.
+    pub(crate) fn know(&self, name: ServiceName, permissions: Permissions, max_in_flight: Option<u32>) {
+        self.state().routing.know(name, Arc::new(permissions), max_in_flight);
+    }
+
+    /// Forgets a child that is gone.
+    pub(crate) fn forget(&self, name: &ServiceName) {
+        self.act(|routing, now| routing.forget(now, name));
+    }
+
+    /// A start has connected: it may call.
+    pub(crate) fn connect(&self, inbox: &Inbox, sender: PortSender) -> Wire {
+        let replica = inbox.start().replica.clone();
+        let mut state = self.state();
+        let line = state.next_line();
+        let outbox = Arc::new(Outbox::new(sender));
+        state.lines.insert(line, End::Service { outbox, inbox: inbox.clone() });
+        state.replicas.insert(replica.clone(), line);
+        state.routing.connect(line, Party::Replica(replica.clone()));
+        Wire { router: self.clone(), line, replica }
+    }
+
+    /// What a replica has to do with calls.
+    pub(crate) fn load(&self, replica: &ReplicaId) -> Option<Load> {
+        let state = self.state();
+        state.replicas.get(replica).map(|line| state.routing.load(*line))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.shared.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Does something with the calls, and delivers what comes of it, in its order.
+    fn act(&self, deed: impl FnOnce(&mut Routing<Parcel>, Moment) -> Vec<Output<Parcel>>) {
+        let now = self.now();
+        let mut state = self.state();
+        let outputs = deed(&mut state.routing, now);
+        state.deliver(outputs, now);
+        let next = state.routing.next_deadline();
+        if next.is_some() && (state.waited_for.is_none() || next < state.waited_for) {
+            state.waited_for = next;
+            self.shared.earlier.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn next_line(&mut self) -> LineId {
+        self.last += 1;
+        LineId(self.last)
+    }
+
+    fn deliver(&mut self, outputs: Vec<Output<Parcel>>, now: Moment) {
+        for output in outputs {
+            match output {
+                Output::Tell { line, told, payload } => self.tell(line, told, payload, now),
+                Output::Denied { line, denial } => {
+                    let what = format!("may not {}; to allow it: {}", denial.tried, denial.grant);
+                    self.notice(line, what);
+                }
+                Output::Behind { line } => {
+                    self.notice(line, "does not keep up with its events: some are lost".to_owned());
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, line: LineId, told: Told, payload: Parcel, now: Moment) {
+        match self.lines.get_mut(&line) {
+            Some(End::Operator(listener)) => listener.hear(told, payload),
+            Some(End::Service { outbox, .. }) => {
+                let (asked, streams) = words::asked(&told);
+                if Outbox::queue(outbox, words::frame(told, payload)).is_ok() {
+                    return;
+                }
+                // Whoever reads nothing of what it asked for is told only that, which takes no room.
+                if let Some(id) = asked {
+                    let fault = Fault::new(
+                        orchestrator_core::routing::Code::Overloaded,
+                        "this service does not read its answers",
+                    );
+                    let refused = words::frame(Told::Error { id, fault: Box::new(fault) }, Parcel::default());
+                    let _ = Outbox::queue(outbox, refused);
+                    if streams {
+                        let outputs = self.routing.hear(now, line, Said::Cancel { id }, Parcel::default());
+                        self.deliver(outputs, now);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Tells people something of a replica. Lost when there is too much of it.
+    fn notice(&self, line: LineId, what: String) {
+        if let Some(End::Service { inbox, .. }) = self.lines.get(&line) {
+            inbox.mention(Happening::Refused { what });
+        }
+    }
+}
+
+impl Wire {
+    /// Takes in a message of the service family. What is not for the Router comes back.
+    ///
+    /// # Errors
+    /// Where it is no such message.
+    pub(crate) fn hear(&self, frame: &Frame) -> Result<Option<Wanted>, Malformed> {
+        let (message, payload) = (frame.parse::<FromService>()?, frame.service_payload()?);
+        let said = match words::said(message, payload) {
+            words::Heard::Said(said, parcel) => (said, parcel),
+            words::Heard::Wanted(wanted) => return Ok(Some(wanted)),
+            words::Heard::Nothing => return Ok(None),
+        };
+        self.router.act(|routing, now| routing.hear(now, self.line, said.0, said.1));
+        Ok(None)
+    }
+
+    /// From now on it can be called.
+    pub(crate) fn open(&self, methods: Vec<String>) {
+        self.router.act(|routing, now| routing.open(now, self.line, methods));
+    }
+
+    /// From now on it gets nothing new.
+    pub(crate) fn shut(&self) {
+        self.router.state().routing.shut(self.line);
+    }
+
+    /// Answers something that is no call.
+    pub(crate) fn answer(&self, id: u64, answer: Result<Payload, Fault>) {
+        let (told, payload) = match answer {
+            Ok(payload) => (Told::Reply { id }, Parcel(payload)),
+            Err(fault) => (Told::Error { id, fault: Box::new(fault) }, Parcel::default()),
+        };
+        let now = self.router.now();
+        self.router.state().tell(self.line, told, payload, now);
+    }
+
+    /// Sends it something that is no answer.
+    pub(crate) fn send(&self, frame: Frame) {
+        if let Some(End::Service { outbox, .. }) = self.router.state().lines.get(&self.line) {
+            // Whoever does not read misses it.
+            let _ = Outbox::queue(outbox, frame);
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        {
+            let mut state = self.router.state();
+            state.lines.remove(&self.line);
+            if state.replicas.get(&self.replica) == Some(&self.line) {
+                state.replicas.remove(&self.replica);
+            }
+        }
+        self.router.act(|routing, now| routing.disconnect(now, self.line));
+    }
+}
+
+/// Expires what has no more time, until the Router is gone.
+async fn watch_deadlines(shared: std::sync::Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        let router = Router { shared };
+        let deadline = {
+            let mut state = router.state();
+            state.waited_for = state.routing.next_deadline();
+            state.waited_for
+        };
+        let at = deadline.map(|moment| router.shared.began + Duration::from_millis(moment.0));
+        // Looked up now and then, so that a Router that nobody has any more is not kept.
+        let at = at.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+        let due = tokio::select! {
+            () = sleep_until(at) => true,
+            () = router.shared.earlier.notified() => false,
+        };
+        if due {
+            router.act(Routing::expire);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! From the wire's words to the core's, and back.
+
+use bytes::Bytes;
+use orchestrator_core::routing::{Call, Code, Fault, Said, Told, Weigh};
+use orchestrator_port::Frame;
+use orchestrator_port::message::service::{self as wire, FromService, Payload, ToService};
+
+use super::Wanted;
+
+/// A payload, as the core sees it: something with a weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parcel(pub(super) Payload);
+
+impl Weigh for Parcel {
+    fn weight(&self) -> usize {
+        self.0.bytes.len()
+    }
+}
+
+/// What a message is.
+pub(super) enum Heard {
+    /// Something for the Router.
+    Said(Said, Parcel),
+    /// Something for others.
+    Wanted(Wanted),
+    /// Something of which nothing is known.
+    Nothing,
+}
+
+pub(super) fn said(message: FromService, payload: Payload) -> Heard {
+    let said = match message {
+        FromService::Call(call) => Said::Call(asked_for(call)),
+        FromService::Send(call) => Said::Send(asked_for(call)),
+        FromService::Emit { id, event } => Said::Emit { id, event },
+        FromService::Cancel { id } => Said::Cancel { id },
+        FromService::Credit { id, items } => Said::Credit { id, items },
+        FromService::Subscribe { id, event, group } => Said::Subscribe { id, event, group },
+        FromService::Unsubscribe { id, event, group } => Said::Unsubscribe { id, event, group },
+        FromService::Taken { events } => Said::Taken { events },
+        FromService::Reply { id } => Said::Reply { id },
+        FromService::Stream { id } => Said::Stream { id },
+        FromService::Item { id } => Said::Item { id },
+        FromService::End { id } => Said::End { id },
+        FromService::Error { id, error, code } => Said::Error { id, fault: thrown(error, code) },
+        FromService::GetConfig { id, name } => return Heard::Wanted(Wanted::GetConfig { id, name }),
+        FromService::SetConfig { id, name } => {
+            let value = (!payload.bytes.is_empty()).then_some(payload);
+            return Heard::Wanted(Wanted::SetConfig { id, name, value });
+        }
+        FromService::WatchConfig { id } => return Heard::Wanted(Wanted::WatchConfig { id }),
+        FromService::CreateChild { id } => return Heard::Wanted(Wanted::CreateChild { id, spec: payload }),
+        FromService::CloseChild { id, service } => return Heard::Wanted(Wanted::CloseChild { id, service }),
+        FromService::Unknown => return Heard::Nothing,
+    };
+    Heard::Said(said, Parcel(payload))
+}
+
+fn asked_for(call: wire::Call) -> Call {
+    let wire::Call { id, service, method, timeout, retries, attempt, key, within } = call;
+    Call { id, service, method, timeout, retries, attempt, key, within }
+}
+
+/// What a host says of an exception. A code is one that the host means, as when it hands on another service's.
+fn thrown(error: wire::Fault, code: Option<String>) -> Fault {
+    let code = code.and_then(|code| Code::parse(&code)).unwrap_or(Code::ServiceError);
+    let wire::Fault { message, name, stack, .. } = error;
+    Fault { name, stack, ..Fault::new(code, message) }
+}
+
+/// The asker's number of an answer that has a payload, and whether more of it comes.
+pub(super) fn asked(told: &Told) -> (Option<u64>, bool) {
+    match told {
+        Told::Reply { id } => (Some(*id), false),
+        Told::Item { id } => (Some(*id), true),
+        _ => (None, false),
+    }
+}
+
+pub(super) fn frame(told: Told, parcel: Parcel) -> Frame {
+    let Parcel(mut payload) = parcel;
+    let message = match told {
+        Told::Invoke { id, method, from, timeout, one_way } => {
+            ToService::Invoke { id, method, from, timeout, one_way }
+        }
+        Told::Cancel { id } => ToService::Cancel { id },
+        Told::Credit { id, items } => ToService::Credit { id, items },
+        Told::Event { event, from } => ToService::Event { event, from },
+        Told::Emitted { id, receivers } => {
+            payload = Payload { bytes: Bytes::from(receivers.to_string()), json: None };
+            ToService::Reply { id }
+        }
+        Told::Reply { id } => ToService::Reply { id },
+        Told::Stream { id } => ToService::Stream { id },
+        Told::Item { id } => ToService::Item { id },
+        Told::End { id } => ToService::End { id },
+        Told::Error { id, fault } => ToService::Error { id, error: written(*fault) },
+    };
+    Frame::service(&message, payload)
+}
+
+fn written(fault: Fault) -> wire::Fault {
+    let Fault { code, message, service, method, name, stack } = fault;
+    wire::Fault { code: Some(code.as_str().to_owned()), message, service, method, name, stack }
+}
