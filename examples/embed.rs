@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-use orchestrator::manifest::{self, OnDisk, Surroundings};
+use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
 use orchestrator::supervisor::Request;
 use orchestrator::{
-    EMBEDDED, EventItem, Launch, LogItem, LogQuery, Plugins, Project, ServiceName, ServicesManager,
+    ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, Plugins, Project, ServiceName,
+    ServicesManager,
 };
 
 const MANIFEST: &str = "
@@ -44,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         home: None,
         own: &[],
         files: &[],
+        others: &[],
         check_regex: &|_| Ok(()),
     };
     let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;
@@ -51,7 +53,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let project = Project::at(manifest.name.clone(), folder.join("run"), folder.join("state"));
     let lock = project.lock().await?;
     let services: Vec<_> = manifest.services.keys().cloned().collect();
-    let launch = Launch { manifest, plugins, embedded: EMBEDDED, project, lock };
+    // Its services open no children.
+    let children =
+        ChildReader::new(|_, parent, _| Err(ChildError::NotGranted { parent: parent.name.clone() }));
+    let launch = Launch { manifest, plugins, embedded: EMBEDDED, project, lock, children };
     let mut handle = ServicesManager::launch(launch).await?;
     let (mut events, mut logs) =
         (handle.events(0), handle.logs(LogQuery { follow: true, ..LogQuery::default() })?);

@@ -13,7 +13,7 @@ use orchestrator_core::manifest::{
     self, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
     sanitised_name,
 };
-use orchestrator_manager::Project;
+use orchestrator_manager::{ChildReader, Project};
 
 use crate::diagnostic;
 
@@ -32,6 +32,8 @@ pub(crate) struct Loaded {
     pub(crate) file: PathBuf,
     /// Its folder, absolute and without links: what its paths are relative to.
     pub(crate) folder: PathBuf,
+    /// What `${VAR}` stands for in it.
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 /// Why a manifest could not be loaded.
@@ -76,28 +78,56 @@ pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) 
     let mut wrong = Vec::new();
     let variables = read_variables(&shown.with_file_name(".env"), &mut wrong)?;
     let bytes = read_limited(&shown).map_err(|source| LoadError::Read { file: shown.clone(), source })?;
-    let home = env::home_dir().map(canonical);
-    let surroundings = Surroundings {
-        folder: &folder,
-        project: project_name(&folder),
-        variables: &variables,
-        plugins,
-        look: &look,
-        real: &|path| path.canonicalize().ok(),
-        home: home.as_deref(),
-        own: &Project::roots().map(canonical),
-        files: &[file.clone(), folder.join(".env")],
-        check_regex: &check_regex,
-    };
-    let read = decode(&bytes).and_then(|text| manifest::read(text, &surroundings));
+    let files = [file.clone(), folder.join(".env")];
+    let around = Around { folder: &folder, files: &files, variables: &variables, plugins, others: &[] };
+    let read = decode(&bytes).and_then(|text| around.with(|surroundings| manifest::read(text, surroundings)));
     match read {
-        Ok(manifest) if wrong.is_empty() => Ok(Loaded { manifest, file, folder }),
+        Ok(manifest) if wrong.is_empty() => Ok(Loaded { manifest, file, folder, variables }),
         Ok(_) => Err(LoadError::Wrong(wrong)),
         Err(problems) => {
             wrong.push(WrongFile::new(&shown, &bytes, problems));
             Err(LoadError::Wrong(wrong))
         }
     }
+}
+
+/// What a manifest is read against, besides the host.
+struct Around<'a> {
+    folder: &'a Path,
+    files: &'a [PathBuf],
+    variables: &'a BTreeMap<String, String>,
+    plugins: &'a BTreeMap<String, PluginSpec>,
+    others: &'a [String],
+}
+
+impl Around<'_> {
+    fn with<T>(&self, deed: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let home = env::home_dir().map(canonical);
+        deed(&Surroundings {
+            folder: self.folder,
+            project: project_name(self.folder),
+            variables: self.variables,
+            plugins: self.plugins,
+            look: &look,
+            real: &|path| path.canonicalize().ok(),
+            home: home.as_deref(),
+            own: &Project::roots().map(canonical),
+            files: self.files,
+            others: self.others,
+            check_regex: &check_regex,
+        })
+    }
+}
+
+/// What reads the children that the services of this manifest ask for while they run, by the same rules.
+pub(crate) fn child_reader(loaded: &Loaded, plugins: BTreeMap<String, PluginSpec>) -> ChildReader {
+    let (folder, variables) = (loaded.folder.clone(), loaded.variables.clone());
+    let files = [loaded.file.clone(), folder.join(".env")];
+    ChildReader::new(move |spec, parent, others| {
+        let around =
+            Around { folder: &folder, files: &files, variables: &variables, plugins: &plugins, others };
+        around.with(|surroundings| manifest::read_child(spec, parent, surroundings))
+    })
 }
 
 /// Why a text is no regular expression, in one line.

@@ -1,8 +1,11 @@
 //! Everything that reaches the ServicesManager from its ServiceContainers, as one queue.
 
-use orchestrator_core::StartId;
+use orchestrator_core::manifest::Service;
 use orchestrator_core::report::{CrashReason, Exception, Phase, Resources};
+use orchestrator_core::{ServiceName, StartId};
 use tokio::sync::mpsc;
+
+use crate::router::Responder;
 
 /// How many happenings may wait. When it is full, containers wait: none is lost.
 const QUEUE: usize = 1024;
@@ -55,6 +58,20 @@ pub(crate) enum Happening {
     Refused {
         /// What, as the end of a sentence that begins with the replica.
         what: String,
+    },
+    /// It wants this child.
+    OpenChild {
+        /// Within what it may hand on.
+        child: Box<Service>,
+        /// Where the answer goes.
+        responder: Responder,
+    },
+    /// A child is wanted no more.
+    CloseChild {
+        /// Which.
+        name: ServiceName,
+        /// Where the answer goes, if anybody waits for it.
+        responder: Option<Responder>,
     },
     /// What it uses.
     Usage(Resources),

@@ -11,6 +11,8 @@
 //! ```
 
 mod carry;
+mod children;
+mod config_store;
 mod confinement;
 mod environment;
 mod event_stream;
@@ -24,6 +26,7 @@ mod perform;
 mod plugins;
 mod preflight;
 mod project;
+mod provider;
 mod router;
 mod secrets;
 mod service_container;
@@ -31,6 +34,7 @@ mod service_controller;
 mod services_manager;
 mod shipment;
 
+pub use children::ChildReader;
 pub use confinement::Runtime;
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};

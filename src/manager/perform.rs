@@ -58,10 +58,12 @@ impl ServicesManager {
             shipper: Arc::clone(&self.shipper),
             environment: Box::new(ProcessEnvironment::new(
                 &self.keeper,
-                group_limits(service, self.controllers),
+                group_limits(service, self.capabilities.controllers),
             )),
             gateway: self.gateway.clone(),
             router: self.router.clone(),
+            children: self.children.clone(),
+            config: self.config.clone(),
             folder: self.project.runtime().join(format!("s{}", self.starts)),
         };
         tokio::spawn(container.run());

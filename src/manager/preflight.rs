@@ -44,14 +44,14 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
 }
 
 /// What this host was found to be for the services of a project.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Checked {
     /// What cannot be enforced.
     pub(crate) refused: Vec<Unenforceable>,
     /// What cannot be enforced and need not be.
     pub(crate) soft: Vec<Unenforceable>,
-    /// Which control groups can be made.
-    pub(crate) controllers: Controllers,
+    /// What it can enforce at all.
+    pub(crate) capabilities: Capabilities,
 }
 
 /// What of all this can be enforced here. The host is tried only where there is anything to hold.
@@ -63,11 +63,16 @@ pub(crate) fn check<'a>(
     runner: &[u8],
     folder: &Path,
 ) -> io::Result<Checked> {
-    if services.clone().all(|service| service.sandbox == Sandbox::None) {
-        return Ok(Checked::default());
-    }
-    let host = probe(runner, folder)?;
-    let mut checked = Checked { controllers: host.controllers, ..Checked::default() };
+    let nothing = Capabilities {
+        namespaces: Some("not tried".into()),
+        landlock: 0,
+        seccomp: false,
+        controllers: Controllers::default(),
+    };
+    let unconfined = services.clone().all(|service| service.sandbox == Sandbox::None);
+    let host = if unconfined { nothing } else { probe(runner, folder)? };
+    let (refused, soft) = (Vec::new(), Vec::new());
+    let mut checked = Checked { refused, soft, capabilities: host.clone() };
     for Service { name, permissions, sandbox, .. } in services {
         checked.refused.extend(unenforceable(name, permissions, *sandbox, &host));
         checked.soft.extend(unenforced(name, permissions, *sandbox, &host));

@@ -24,10 +24,13 @@ use orchestrator_port::{ConnectionPort, LONGEST_PAYLOAD, Token, websocket};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
+use crate::ChildReader;
+use crate::config_store::ConfigStore;
 use crate::environment::Environment;
 use crate::gateway::Gateway;
 use crate::inbox::{Happening, Inbox};
 use crate::log_store::LogStore;
+use crate::provider::Provider;
 use crate::router::Router;
 use crate::service_controller::{Command, Outcome, ServiceController, Shipment};
 use crate::shipment::Shipper;
@@ -48,6 +51,8 @@ pub(crate) struct ServiceContainer {
     pub(crate) environment: Box<dyn Environment>,
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
+    pub(crate) children: ChildReader,
+    pub(crate) config: ConfigStore,
     /// The start's own folder, not made yet.
     pub(crate) folder: PathBuf,
 }
@@ -121,13 +126,20 @@ impl ServiceContainer {
             _ = self.commands.recv() => return Ok(Outcome::Closed),
             port = connect(&mut *self.environment, &self.inbox, listener, ticket, gateway, &token, longest) => port?,
         };
+        let provider = Provider {
+            wire: self.router.connect(&self.inbox, port.sender()),
+            service: Arc::clone(&self.service),
+            children: self.children.clone(),
+            config: self.config.clone(),
+            inbox: self.inbox.clone(),
+        };
         let controller = ServiceController::new(
             port,
             &*self.environment,
             &self.service,
             &self.inbox,
             &self.logs,
-            &self.router,
+            provider,
             &mut self.commands,
         );
         Ok(controller.run(shipment).await)

@@ -12,7 +12,6 @@ use orchestrator_core::manifest::{Probe, ReadyCheck, Service};
 use orchestrator_core::permissions::denial_in;
 use orchestrator_core::probing::{Probing, Try, Verdict};
 use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Stream};
-use orchestrator_core::routing::{Code, Fault};
 use orchestrator_core::{Generation, ReplicaId};
 use orchestrator_port::bundle::{self, Entry};
 use orchestrator_port::message::control::{self, FromRemote, Order, Thrown, ToRemote};
@@ -26,7 +25,7 @@ use crate::event_stream::now_millis;
 use crate::inbox::{Happening, Inbox};
 use crate::lines::{Line, Lines};
 use crate::log_store::LogStore;
-use crate::router::{Router, Wanted, Wire};
+use crate::provider::Provider;
 use crate::secrets::Redactor;
 
 /// How long a service that failed to start, or has ended, may take for its last words.
@@ -70,8 +69,8 @@ pub(crate) struct ServiceController<'a> {
     inbox: &'a Inbox,
     output: Output<'a>,
     commands: &'a mut mpsc::Receiver<Command>,
-    /// Its way to other services.
-    wire: Wire,
+    /// Its way to other services, and to what the orchestrator has for services.
+    provider: Provider,
     /// Its methods, once it has started.
     methods: Vec<String>,
     probing: Probing,
@@ -110,11 +109,10 @@ impl<'a> ServiceController<'a> {
         service: &'a Service,
         inbox: &'a Inbox,
         logs: &'a LogStore,
-        router: &Router,
+        provider: Provider,
         commands: &'a mut mpsc::Receiver<Command>,
     ) -> Self {
         let (sender, receiver) = port.split();
-        let wire = router.connect(inbox, sender.clone());
         Self {
             sender,
             receiver,
@@ -123,7 +121,7 @@ impl<'a> ServiceController<'a> {
             inbox,
             output: Output::new(inbox, logs, service),
             commands,
-            wire,
+            provider,
             methods: Vec::new(),
             probing: Probing::new(service.kind, service.ready.clone(), service.alive.clone()),
             began: Instant::now(),
@@ -211,7 +209,7 @@ impl<'a> ServiceController<'a> {
     async fn close(&mut self) -> Option<Outcome> {
         self.end.asked = true;
         self.probing.stop();
-        self.wire.shut();
+        self.provider.wire.shut();
         self.tell(&ToRemote::Close).await
     }
 
@@ -226,11 +224,8 @@ impl<'a> ServiceController<'a> {
 
     async fn hear(&mut self, frame: Frame) -> Option<Outcome> {
         if frame.family == Family::Service {
-            return match self.wire.hear(&frame) {
-                Ok(None) => None,
-                Ok(Some(wanted)) => self.provide(wanted).await,
-                Err(malformed) => Some(self.lost(malformed.to_string())),
-            };
+            let heard = self.provider.hear(&frame).await;
+            return heard.err().map(|malformed| self.lost(malformed.to_string()));
         }
         let message = match frame.parse::<FromRemote>() {
             Ok(message) => message,
@@ -255,20 +250,6 @@ impl<'a> ServiceController<'a> {
                 return Some(self.end.outcome(CrashReason::Environment { error }));
             }
             FromRemote::Ready { .. } => {}
-        }
-        None
-    }
-
-    /// Does what a service wants of the orchestrator itself.
-    async fn provide(&mut self, wanted: Wanted) -> Option<Outcome> {
-        match wanted {
-            Wanted::GetConfig { id, .. }
-            | Wanted::SetConfig { id, .. }
-            | Wanted::WatchConfig { id }
-            | Wanted::CreateChild { id, .. }
-            | Wanted::CloseChild { id, .. } => {
-                self.wire.answer(id, Err(Fault::new(Code::NotFound, "not there yet")));
-            }
         }
         None
     }
@@ -373,7 +354,7 @@ impl<'a> ServiceController<'a> {
             Verdict::Wait => None,
             Verdict::Ready => {
                 self.inbox.tell(Happening::Ready).await;
-                self.wire.open(std::mem::take(&mut self.methods));
+                self.provider.wire.open(std::mem::take(&mut self.methods));
                 None
             }
             Verdict::Unhealthy { failures, detail } => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
-use orchestrator_core::permissions::{Controllers, Unenforceable};
+use orchestrator_core::permissions::{Capabilities, Unenforceable};
 use orchestrator_core::report::{Calls, EventKind, Finish, Snapshot};
 use orchestrator_core::routing::Load;
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
@@ -20,18 +20,19 @@ use tokio::time::{Instant, sleep_until};
 
 use orchestrator_port::bundle;
 
+use crate::config_store::ConfigStore;
 use crate::environment::{EnvironmentError, Keeper};
 use crate::event_stream::{EventStream, now_millis};
 use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestError};
-use crate::inbox::{Happening, Input, queue};
+use crate::inbox::{Happening, Inbox, Input, queue};
 use crate::log_store::LogStore;
 use crate::preflight::Checked;
 use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
-use crate::{Embedded, Plugins, Project, ProjectLock, preflight};
+use crate::{ChildReader, Embedded, Plugins, Project, ProjectLock, preflight};
 
 /// How many requests may wait to be heard.
 const ASKS: usize = 64;
@@ -54,8 +55,11 @@ pub struct ServicesManager {
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
-    /// Which control groups this host lets be made.
-    pub(crate) controllers: Controllers,
+    /// What this host can enforce.
+    pub(crate) capabilities: Capabilities,
+    /// Reads the children that services ask for.
+    pub(crate) children: ChildReader,
+    pub(crate) config: ConfigStore,
     /// What the services' runners are, in hexadecimal.
     runner_sha256: String,
     pub(crate) inbox: mpsc::Sender<Input>,
@@ -68,7 +72,7 @@ pub struct ServicesManager {
     pub(crate) finish: Option<Finish>,
     /// What the moments that the Supervisor is told count from.
     began: Instant,
-    waiting: Vec<Waiting>,
+    pub(crate) waiting: Vec<Waiting>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// When measurements that have come in are published at the latest.
     measurements_due: Option<Instant>,
@@ -85,9 +89,9 @@ pub(crate) struct Live {
 
 /// A request that was accepted and whose asker waits until it has come true.
 #[derive(Debug)]
-struct Waiting {
-    goal: Goal,
-    answer: oneshot::Sender<Result<(), RequestError>>,
+pub(crate) struct Waiting {
+    pub(crate) goal: Goal,
+    pub(crate) answer: oneshot::Sender<Result<(), RequestError>>,
 }
 
 /// What a project is launched from.
@@ -103,6 +107,8 @@ pub struct Launch {
     pub project: Project,
     /// That nobody else runs it.
     pub lock: ProjectLock,
+    /// What reads the children that its services open.
+    pub children: ChildReader,
 }
 
 /// Why a project could not be launched. Nothing was started.
@@ -158,16 +164,18 @@ impl ServicesManager {
     /// # Errors
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        let Launch { manifest, plugins, embedded, project, lock } = launch;
+        let Launch { manifest, plugins, embedded, project, lock, children } = launch;
         let shipper = Shipper::new(plugins, manifest.services.values())?;
         let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
-        let Checked { refused, soft, controllers } = checked.map_err(LaunchError::Probe)?;
+        let Checked { refused, soft, capabilities } = checked.map_err(LaunchError::Probe)?;
         if !refused.is_empty() {
             return Err(LaunchError::Unenforceable(refused));
         }
         let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
         let folder = project.log_folder();
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
+        let config = ConfigStore::new(project.state().join("config.redb"))
+            .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), &lock)?;
 
         let router = Router::start();
@@ -191,7 +199,9 @@ impl ServicesManager {
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
             router,
-            controllers,
+            capabilities,
+            children,
+            config,
             runner_sha256: bundle::sha256(embedded.runner),
             inbox,
             events: EventStream::new(),
@@ -272,7 +282,7 @@ impl ServicesManager {
         }
     }
 
-    fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -327,6 +337,11 @@ impl ServicesManager {
                 let (replica, generation) = (start.replica, start.generation);
                 self.events.publish(EventKind::Refused { replica, generation, what });
             }
+            Happening::OpenChild { child, responder } => {
+                let inbox = Inbox::new(start, self.inbox.clone());
+                self.open_child(*child, inbox, responder);
+            }
+            Happening::CloseChild { name, responder } => self.close_child(name, responder),
             Happening::Ready => self.tell(Event::Ready(start)),
             Happening::Completed => self.tell(Event::Completed(start)),
             Happening::Crashed(reason) => self.tell(Event::Crashed(start, reason)),

@@ -130,7 +130,8 @@ impl Shipper {
         Ok(shipper)
     }
 
-    fn check(&self, service: &Service) -> Result<(), ShipperError> {
+    /// Whether a service can be run on this host.
+    pub(crate) fn check(&self, service: &Service) -> Result<(), ShipperError> {
         if let Err(source) = secrets::read(service) {
             return Err(ShipperError::Secret { service: service.name.clone(), source });
         }

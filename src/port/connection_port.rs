@@ -66,6 +66,12 @@ pub enum PortClosed {
 }
 
 impl ConnectionPort {
+    /// A clone of its sending half.
+    #[must_use]
+    pub fn sender(&self) -> PortSender {
+        self.sender.clone()
+    }
+
     /// Its two halves.
     #[must_use]
     pub fn split(self) -> (PortSender, PortReceiver) {

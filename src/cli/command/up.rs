@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::exit_code::Code;
 use crate::failure::{Failure, Outcome, chain};
 use crate::interrupts::Interrupts;
+use crate::load::child_reader;
 use crate::news::News;
 use crate::output::note;
 use crate::screen::Screen;
@@ -61,7 +62,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let interrupts = Interrupts::new()?;
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
     let prefixes = prefixes(&loaded.manifest);
+    let children = child_reader(&loaded, plugins.catalog().clone());
     let launch = Launch {
+        children,
         manifest: loaded.manifest,
         plugins,
         embedded: context.embedded,

@@ -6,6 +6,7 @@
 //!                          └──▶ Problems, in the order of the file
 //! ```
 
+mod child;
 mod cycle;
 mod element;
 pub mod env_file;
@@ -24,7 +25,6 @@ mod resolve;
 mod runtime_choice;
 pub mod schema;
 pub(crate) mod suggest;
-pub(crate) use suggest::nearest;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -33,6 +33,7 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use child::{ChildError, read_child};
 pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
 pub use element::size::SizeError;
@@ -67,6 +68,8 @@ pub struct Surroundings<'a> {
     pub own: &'a [PathBuf],
     /// The files of the manifest itself, absolute: nobody is granted to write them.
     pub files: &'a [PathBuf],
+    /// The services that there are besides those of the file.
+    pub others: &'a [String],
     /// Why a text is no regular expression.
     pub check_regex: &'a dyn Fn(&str) -> Result<(), String>,
 }
@@ -98,12 +101,21 @@ pub enum OnDisk {
 /// # Errors
 /// Everything that is wrong with it. Only what is no YAML at all, or too much of it, is reported alone.
 pub fn read(text: &str, surroundings: &Surroundings<'_>) -> Result<Manifest, Problems> {
+    read_with(text, surroundings, Some(surroundings.variables))
+}
+
+/// Without variables, a dollar sign means nothing.
+fn read_with(
+    text: &str,
+    surroundings: &Surroundings<'_>,
+    variables: Option<&BTreeMap<String, String>>,
+) -> Result<Manifest, Problems> {
     let document = yaml::read(text)?;
     if document.root.content == node::Content::Nothing {
         let hint = Hint::advise("begin with 'services:'");
         return Err(Problem::new(&document.root.place, ProblemKind::Empty, hint).into());
     }
-    let mut reader = reader::Reader::new(Some(surroundings.variables), surroundings.check_regex);
+    let mut reader = reader::Reader::new(variables, surroundings.check_regex);
     reader.report_all(document.problems);
     let raw = raw::manifest(&document.root, &mut reader);
     let manifest = resolve::resolve(raw, surroundings, &mut reader);

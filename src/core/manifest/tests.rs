@@ -15,6 +15,10 @@ fn read_here(text: &str) -> Result<Manifest, Problems> {
 }
 
 fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Problems> {
+    with_surroundings(look, |surroundings| read(text, surroundings))
+}
+
+fn with_surroundings<T>(look: &dyn Fn(&Path) -> OnDisk, deed: impl FnOnce(&Surroundings<'_>) -> T) -> T {
     let runtime = |name: &str, extensions: &str, entries: &str| {
         let text = format!(
             "name: {name}\nabout: x\nruntime: {{extensions: {extensions}, entries: {entries}, protocol: none, \
@@ -57,9 +61,10 @@ fn read_with(look: &dyn Fn(&Path) -> OnDisk, text: &str) -> Result<Manifest, Pro
         home: Some(Path::new("/home/ann")),
         own: &[PathBuf::from("/var/tmp/orchestrator")],
         files: &[PathBuf::from("/shop/manifest.yaml")],
+        others: &["web".into(), "db".into()],
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };
-    read(text, &surroundings)
+    deed(&surroundings)
 }
 
 fn look(path: &Path) -> OnDisk {
@@ -594,4 +599,60 @@ fn paths_that_are_shared_by_all_who_write_there_are_fine() {
     let shared = "permissions: {fs: {write: [{path: /srv/x, shared: true}]}}";
     let text = format!("services: {{web: {{code: web.js, {shared}}}, db: {{code: a.py, {shared}}}}}");
     assert!(read_here(&text).is_ok());
+}
+
+/// What comes of a child that `web` asks for, with these permissions of its own.
+fn child(permissions: &str, spec: &str) -> Result<Service, String> {
+    let text = format!("services: {{web: {{code: web.js, permissions: {permissions}}}, db: {{code: a.py}}}}");
+    let parent = read_here(&text).unwrap().services[&named("web")].clone();
+    with_surroundings(&look, |surroundings| read_child(spec.as_bytes(), &parent, surroundings))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_child_is_written_as_a_service_is_and_held_within_its_ceiling() {
+    let grants = "{limits: {memory: 64MiB}, services: [{name: db, call: ['*']}], \
+                  children: {max: 2, depth: 2, permissions: {services: [{name: db, call: [get]}], limits: {pids: 40}}}}";
+    let one = r#"{"name": "one", "code": "export function f() {}", "limits": {"pids": 20}, "args": ["$HOME"],
+                  "permissions": {"services": [{"name": "db", "call": ["get"]}], "children": {"max": 1}}}"#;
+    let one = child(grants, one).unwrap();
+    assert_eq!((one.name.as_str(), one.runtime.as_str(), one.args[0].as_str()), ("web/one", "js", "$HOME"));
+    let limits = &one.permissions.limits;
+    assert_eq!((limits.memory, limits.pids), (Some(64 << 20), Some(20)), "what is not asked for is the most");
+    for (spec, expected) in [
+        ("[]", "a child is asked for with an object"),
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        (r#"{"code": ""}"#, "a child has a 'name', which is text"),
+        (
+            r#"{"name": "a/b", "code": ""}"#,
+            "'a/b': '/' cannot be in a name: lower-case letters, digits and '-' can",
+        ),
+        (
+            r#"{"name": "a", "code": "", "essential": true}"#,
+            "'essential' is not for children: a child ends with its parent",
+        ),
+        (
+            r#"{"name": "a", "code": "", "sandbox": "none"}"#,
+            "a child cannot be held less tight than its parent",
+        ),
+        (
+            r#"{"name": "a", "code": "", "limts": {}}"#,
+            "unknown key 'limts' in service 'a': did you mean 'args'?",
+        ),
+        (
+            r#"{"name": "a", "code": "", "permissions": {"subprocess": true, "limits": {"memory": "1GiB"}}}"#,
+            "E_ATTENUATION permission=subprocess asked=\"true\" ceiling=\"false\"; \
+             E_ATTENUATION permission=limits.memory asked=\"1073741824\" ceiling=\"67108864\"",
+        ),
+        (
+            r#"{"name": "a", "code": "", "permissions": {"children": {"max": 2, "depth": 2}}}"#,
+            "E_ATTENUATION permission=children.depth asked=\"2\" ceiling=\"1\"",
+        ),
+    ] {
+        assert_eq!(child(grants, spec).unwrap_err(), expected, "{spec}");
+    }
+    assert_eq!(
+        child("none", r#"{"name": "a", "code": ""}"#).unwrap_err(),
+        "web may not open a child; to allow it: services.web.permissions.children: { max: 1 }"
+    );
 }

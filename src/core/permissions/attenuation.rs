@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{ChildGrants, Enforce, Pattern, Permissions, ServiceGrants};
+use super::{ChildGrants, Enforce, Limits, Pattern, Permissions, ServiceGrants};
 
 /// Something that was asked for beyond a ceiling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,31 @@ pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
         found.push(Excess { permission: "limits.enforce", asked: "soft".into(), ceiling: "hard".into() });
     }
     found
+}
+
+/// One of the limits, as a number.
+type Limit = fn(&Limits) -> Option<u64>;
+
+/// The limit that the children of a service go beyond together: what they may use is part of what it may use itself.
+#[must_use]
+pub fn over_budget(own: &Limits, children: &[&Limits]) -> Option<Excess> {
+    let mut found = Vec::new();
+    // A child without a limit of its own is bounded by its parent's alone, which it then has all of.
+    let sum = |limit: Limit| {
+        let all = limit(own)?;
+        Some(children.iter().map(|child| limit(child).unwrap_or(all)).fold(0, u64::saturating_add))
+    };
+    let limits: [(&'static str, Limit); 3] = [
+        ("limits.memory", |limits| limits.memory),
+        ("limits.cpu", |limits| limits.cpu.map(u64::from)),
+        ("limits.pids", |limits| limits.pids.map(u64::from)),
+    ];
+    for (permission, limit) in limits {
+        if let Some(sum) = sum(limit) {
+            number(permission, Some(sum), limit(own), &mut found);
+        }
+    }
+    found.into_iter().next()
 }
 
 fn services(asked: &Permissions, ceiling: &Permissions, found: &mut Vec<Excess>) {
@@ -160,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::name::ServiceName;
-    use crate::permissions::{FileGrants, Limits, NetGrants, Scratch, Secret, SecretSource};
+    use crate::permissions::{FileGrants, NetGrants, Scratch, Secret, SecretSource};
 
     fn path() -> impl Strategy<Value = PathBuf> {
         // Few names, so that paths are often below each other, and often almost.
@@ -332,6 +357,17 @@ mod tests {
         assert_eq!(child.children.as_ref().map(|below| (below.max, below.depth)), Some((3, 1)));
         let grandchild = child.children.unwrap().of_a_child();
         assert_eq!((grandchild.children, grandchild.fs), (None, child.fs));
+    }
+
+    #[test]
+    fn what_children_may_use_is_part_of_what_their_parent_may() {
+        let limits = |memory, pids| Limits { memory, pids, ..Limits::default() };
+        let own = limits(Some(100), None);
+        let (forty, sixty, all) = (limits(Some(40), Some(9)), limits(Some(60), None), limits(None, None));
+        assert_eq!(over_budget(&own, &[&forty, &sixty]), None);
+        let found = over_budget(&own, &[&forty, &sixty, &forty]).unwrap();
+        assert_eq!(found.to_string(), r#"E_ATTENUATION permission=limits.memory asked="140" ceiling="100""#);
+        assert!(over_budget(&own, &[&all]).is_none() && over_budget(&own, &[&all, &forty]).is_some());
     }
 
     #[test]

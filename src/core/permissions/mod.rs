@@ -13,7 +13,7 @@ mod hint;
 mod pattern;
 mod talk;
 
-pub use attenuation::{Excess, excess};
+pub use attenuation::{Excess, excess, over_budget};
 pub use decide::{Denial, OwnAddress, range_of};
 pub use endpoint::{Endpoint, EndpointError, Host};
 pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenforceable, unenforced};

@@ -37,9 +37,16 @@ pub struct Fault {
     pub service: String,
     /// Which.
     pub method: String,
-    /// The type of what was thrown; empty where nothing was.
+    /// What its callee has thrown, if it has.
+    pub thrown: Option<Box<Thrown>>,
+}
+
+/// What a callee has thrown, in its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thrown {
+    /// Its type.
     pub name: String,
-    /// Where it was thrown; empty where nothing was.
+    /// Where.
     pub stack: String,
 }
 
@@ -82,8 +89,8 @@ impl Fault {
     /// One that nobody has thrown.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let (service, method, name, stack) = Default::default();
-        Self { code, message: message.into(), service, method, name, stack }
+        let (service, method) = Default::default();
+        Self { code, message: message.into(), service, method, thrown: None }
     }
 }
 

@@ -26,7 +26,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-pub use self::fault::{Code, Fault};
+pub use self::fault::{Code, Fault, Thrown};
 pub use self::message::{Call, Output, Said, Told};
 
 use self::calls::{Due, Ongoing};
@@ -249,6 +249,12 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             lost_events: line.events.lost,
         };
         self.lines.get(&line).map(load).unwrap_or_default()
+    }
+
+    /// The names of all services that are known.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.services.keys().map(ToString::to_string).collect()
     }
 
     /// How many answers came for which nobody waited.

@@ -52,7 +52,7 @@ impl Supervisor {
 
     fn unknown(&self, name: &ServiceName) -> Refusal {
         let known = self.graph.names().iter().map(ServiceName::as_str);
-        let similar = crate::manifest::nearest(name.as_str(), known).map(Into::into);
+        let similar = crate::manifest::suggest::nearest(name.as_str(), known).map(Into::into);
         Refusal::UnknownService { name: name.to_string(), similar }
     }
 

@@ -54,7 +54,7 @@ struct State {
 /// Where what a line is told goes.
 #[derive(Debug)]
 enum End {
-    Service { outbox: Arc<Outbox>, inbox: Inbox },
+    Service { outbox: Arc<Outbox>, inbox: Inbox, watches: bool },
     Operator(operator::Listener),
 }
 
@@ -64,6 +64,14 @@ pub(crate) struct Wire {
     router: Router,
     line: LineId,
     replica: ReplicaId,
+}
+
+/// Answers one message of a start, whenever that is.
+#[derive(Clone, Debug)]
+pub(crate) struct Responder {
+    router: Router,
+    line: LineId,
+    id: u64,
 }
 
 /// What a service wants that is no call and no event.
@@ -113,7 +121,7 @@ impl Router {
         let mut state = self.state();
         let line = state.next_line();
         let outbox = Arc::new(Outbox::new(sender));
-        state.lines.insert(line, End::Service { outbox, inbox: inbox.clone() });
+        state.lines.insert(line, End::Service { outbox, inbox: inbox.clone(), watches: false });
         state.replicas.insert(replica.clone(), line);
         state.routing.connect(line, Party::Replica(replica.clone()));
         Wire { router: self.clone(), line, replica }
@@ -228,8 +236,28 @@ impl Wire {
         self.router.state().routing.shut(self.line);
     }
 
-    /// Answers something that is no call.
-    pub(crate) fn answer(&self, id: u64, answer: Result<Payload, Fault>) {
+    /// What answers the message with this number, whenever that is.
+    pub(crate) fn responder(&self, id: u64) -> Responder {
+        Responder { router: self.router.clone(), line: self.line, id }
+    }
+
+    /// From now on it is told of every change of its service's configuration.
+    pub(crate) fn watch_config(&self) {
+        if let Some(End::Service { watches, .. }) = self.router.state().lines.get_mut(&self.line) {
+            *watches = true;
+        }
+    }
+
+    /// The names of all services that there are.
+    pub(crate) fn known(&self) -> Vec<String> {
+        self.router.state().routing.names()
+    }
+}
+
+impl Responder {
+    /// Answers. Where nobody is left to be told, nobody is.
+    pub(crate) fn answer(&self, answer: Result<Payload, Fault>) {
+        let id = self.id;
         let (told, payload) = match answer {
             Ok(payload) => (Told::Reply { id }, Parcel(payload)),
             Err(fault) => (Told::Error { id, fault: Box::new(fault) }, Parcel::default()),
@@ -238,11 +266,15 @@ impl Wire {
         self.router.state().tell(self.line, told, payload, now);
     }
 
-    /// Sends it something that is no answer.
-    pub(crate) fn send(&self, frame: Frame) {
-        if let Some(End::Service { outbox, .. }) = self.router.state().lines.get(&self.line) {
-            // Whoever does not read misses it.
-            let _ = Outbox::queue(outbox, frame);
+    /// Sends a change to every replica that watches its service's configuration. Who does not read misses it.
+    pub(crate) fn tell_watchers(&self, service: &ServiceName, frame: impl Fn() -> Frame) {
+        let state = self.router.state();
+        for end in state.lines.values() {
+            if let End::Service { outbox, inbox, watches: true } = end
+                && inbox.start().replica.service == *service
+            {
+                let _ = Outbox::queue(outbox, frame());
+            }
         }
     }
 }

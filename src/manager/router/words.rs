@@ -1,7 +1,7 @@
 //! From the wire's words to the core's, and back.
 
 use bytes::Bytes;
-use orchestrator_core::routing::{Call, Code, Fault, Said, Told, Weigh};
+use orchestrator_core::routing::{Call, Code, Fault, Said, Thrown, Told, Weigh};
 use orchestrator_port::Frame;
 use orchestrator_port::message::service::{self as wire, FromService, Payload, ToService};
 
@@ -64,7 +64,7 @@ fn asked_for(call: wire::Call) -> Call {
 fn thrown(error: wire::Fault, code: Option<String>) -> Fault {
     let code = code.and_then(|code| Code::parse(&code)).unwrap_or(Code::ServiceError);
     let wire::Fault { message, name, stack, .. } = error;
-    Fault { name, stack, ..Fault::new(code, message) }
+    Fault { thrown: Some(Box::new(Thrown { name, stack })), ..Fault::new(code, message) }
 }
 
 /// The asker's number of an answer that has a payload, and whether more of it comes.
@@ -99,6 +99,7 @@ pub(super) fn frame(told: Told, parcel: Parcel) -> Frame {
 }
 
 fn written(fault: Fault) -> wire::Fault {
-    let Fault { code, message, service, method, name, stack } = fault;
+    let Fault { code, message, service, method, thrown } = fault;
+    let Thrown { name, stack } = thrown.map(|thrown| *thrown).unwrap_or_default();
     wire::Fault { code: Some(code.as_str().to_owned()), message, service, method, name, stack }
 }

@@ -23,13 +23,14 @@ pub(in crate::manifest) fn check(
     let listens =
         services.values().map(|service| (service.name.to_string(), service.permissions.net.listen.clone()));
     targets(named, &listens.collect(), reader);
-    names(named, reader);
+    names(named, around, reader);
     shared(named, around, reader);
 }
 
 /// Records where something is granted towards a service that is not there.
-fn names(services: &[NamedService], reader: &mut Reader<'_>) {
-    let known: BTreeSet<_> = services.iter().map(|named| named.written.value.as_str()).collect();
+fn names(services: &[NamedService], around: &Surroundings<'_>, reader: &mut Reader<'_>) {
+    let written = services.iter().map(|named| named.written.value.as_str());
+    let known: BTreeSet<_> = written.chain(around.others.iter().map(String::as_str)).collect();
     for named in services {
         let own = &named.service.permissions;
         let all = [Some(own), own.children.as_ref().map(|children| &*children.permissions)];

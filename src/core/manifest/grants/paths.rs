@@ -215,6 +215,7 @@ mod tests {
             home: Some(Path::new("/users/bob")),
             own: &[PathBuf::from("/var/tmp/orchestrator")],
             files: &[],
+            others: &[],
             check_regex: &|_| Ok(()),
         };
         for path in [

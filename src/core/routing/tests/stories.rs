@@ -31,7 +31,7 @@ fn what_is_thrown_comes_back_with_where_it_was() {
     let (mut world, web, db) = web_and_db();
     world.say(web, Said::Call(call(7, "db", "f")), "");
     let id = world.invocation();
-    let fault = Fault { name: "TypeError".into(), ..Fault::new(Code::ServiceError, "no") };
+    let fault = Fault::new(Code::ServiceError, "no");
     world.say(db, Said::Error { id, fault }, "");
     assert_eq!(world.heard().pop().as_deref(), Some("1 7: db.f: no (service-error)"));
 }

@@ -1,0 +1,112 @@
+//! [`Provider`]: what one start has of the orchestrator besides being controlled: other services, children, configuration.
+
+use std::sync::Arc;
+
+use orchestrator_core::ServiceName;
+use orchestrator_core::manifest::Service;
+use orchestrator_core::routing::{Code, Fault};
+use orchestrator_port::message::service::{Payload, ToService};
+use orchestrator_port::{Frame, Malformed};
+
+use crate::ChildReader;
+use crate::config_store::ConfigStore;
+use crate::inbox::{Happening, Inbox};
+use crate::router::{Responder, Wanted, Wire};
+
+/// Serves one start.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) wire: Wire,
+    pub(crate) service: Arc<Service>,
+    pub(crate) children: ChildReader,
+    pub(crate) config: ConfigStore,
+    pub(crate) inbox: Inbox,
+}
+
+impl Provider {
+    /// Takes in a message of the service family.
+    ///
+    /// # Errors
+    /// Where it is no such message.
+    pub(crate) async fn hear(&self, frame: &Frame) -> Result<(), Malformed> {
+        if let Some(wanted) = self.wire.hear(frame)? {
+            self.provide(wanted).await;
+        }
+        Ok(())
+    }
+
+    async fn provide(&self, wanted: Wanted) {
+        let service = self.service.name.clone();
+        match wanted {
+            Wanted::GetConfig { id, name } => {
+                let responder = self.wire.responder(id);
+                let done = move |value: Result<Option<_>, Fault>| {
+                    responder.answer(value.map(|value| plain(value.unwrap_or_default())));
+                };
+                self.config.get(service, name, Box::new(done));
+            }
+            Wanted::SetConfig { id, name, value } => self.set_config(service, id, name, value),
+            Wanted::WatchConfig { id } => {
+                self.wire.watch_config();
+                self.wire.responder(id).answer(Ok(Payload::default()));
+            }
+            Wanted::CreateChild { id, spec } => self.create_child(self.wire.responder(id), spec),
+            Wanted::CloseChild { id, service: child } => {
+                let responder = self.wire.responder(id);
+                match ServiceName::parse(&child) {
+                    Ok(name) if name.parent().as_ref() == Some(&service) => {
+                        let responder = Some(responder);
+                        self.inbox.tell(Happening::CloseChild { name, responder }).await;
+                    }
+                    _ => {
+                        let why = format!("'{child}' is no child of {service}");
+                        responder.answer(Err(Fault::new(Code::NotFound, why)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn set_config(&self, service: ServiceName, id: u64, name: String, value: Option<Payload>) {
+        let responder = self.wire.responder(id);
+        if value.as_ref().is_some_and(|value| value.json.is_some()) {
+            let why = "a value of the configuration is plain JSON, without bytes";
+            return responder.answer(Err(Fault::new(Code::TooLarge, why)));
+        }
+        let (changed, value) = (name.clone(), value.map(|value| value.bytes));
+        let of = service.clone();
+        let done = move |value: Result<Option<bytes::Bytes>, Fault>| match value {
+            Ok(value) => {
+                let frame = || {
+                    let config = ToService::Config { name: changed.clone() };
+                    Frame::service(&config, plain(value.clone().unwrap_or_default()))
+                };
+                responder.tell_watchers(&of, frame);
+                responder.answer(Ok(Payload::default()));
+            }
+            Err(fault) => responder.answer(Err(fault)),
+        };
+        self.config.set(service, name, value, Box::new(done));
+    }
+
+    /// Beside what else the start has to say: reading looks at disks.
+    fn create_child(&self, responder: Responder, spec: Payload) {
+        let (children, parent) = (self.children.clone(), Arc::clone(&self.service));
+        let (others, inbox) = (self.wire.known(), self.inbox.clone());
+        tokio::spawn(async move {
+            match children.read(spec, parent, others).await {
+                Ok(child) => inbox.tell(Happening::OpenChild { child: Box::new(child), responder }).await,
+                Err(fault) => {
+                    inbox.mention(Happening::Refused {
+                        what: format!("cannot open a child: {}", fault.message),
+                    });
+                    responder.answer(Err(fault));
+                }
+            }
+        });
+    }
+}
+
+fn plain(bytes: bytes::Bytes) -> Payload {
+    Payload { bytes, json: None }
+}
