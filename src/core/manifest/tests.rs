@@ -622,37 +622,37 @@ fn a_child_is_written_as_a_service_is_and_held_within_its_ceiling() {
     for (spec, expected) in [
         ("[]", "a child is asked for with an object"),
         ("{", "EOF while parsing an object at line 1 column 1"),
-        (r#"{"code": ""}"#, "a child has a 'name', which is text"),
+        (r#"{"code": "1"}"#, "a child has a 'name', which is text"),
         (
-            r#"{"name": "a/b", "code": ""}"#,
+            r#"{"name": "a/b", "code": "1"}"#,
             "'a/b': '/' cannot be in a name: lower-case letters, digits and '-' can",
         ),
         (
-            r#"{"name": "a", "code": "", "essential": true}"#,
+            r#"{"name": "a", "code": "1", "essential": true}"#,
             "'essential' is not for children: a child ends with its parent",
         ),
         (
-            r#"{"name": "a", "code": "", "sandbox": "none"}"#,
+            r#"{"name": "a", "code": "1", "sandbox": "none"}"#,
             "a child cannot be held less tight than its parent",
         ),
         (
-            r#"{"name": "a", "code": "", "limts": {}}"#,
+            r#"{"name": "a", "code": "1", "limts": {}}"#,
             "unknown key 'limts' in service 'a': did you mean 'args'?",
         ),
         (
-            r#"{"name": "a", "code": "", "permissions": {"subprocess": true, "limits": {"memory": "1GiB"}}}"#,
+            r#"{"name": "a", "code": "1", "permissions": {"subprocess": true, "limits": {"memory": "1GiB"}}}"#,
             "E_ATTENUATION permission=subprocess asked=\"true\" ceiling=\"false\"; \
              E_ATTENUATION permission=limits.memory asked=\"1073741824\" ceiling=\"67108864\"",
         ),
         (
-            r#"{"name": "a", "code": "", "permissions": {"children": {"max": 2, "depth": 2}}}"#,
+            r#"{"name": "a", "code": "1", "permissions": {"children": {"max": 2, "depth": 2}}}"#,
             "E_ATTENUATION permission=children.depth asked=\"2\" ceiling=\"1\"",
         ),
     ] {
         assert_eq!(child(grants, spec).unwrap_err(), expected, "{spec}");
     }
     assert_eq!(
-        child("none", r#"{"name": "a", "code": ""}"#).unwrap_err(),
+        child("none", r#"{"name": "a", "code": "1"}"#).unwrap_err(),
         "web may not open a child; to allow it: services.web.permissions.children: { max: 1 }"
     );
 }
