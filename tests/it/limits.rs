@@ -95,6 +95,87 @@ fn processes_and_processor_time_are_limited_and_nothing_of_it_stays() {
     project.wait_until_nothing_is_left();
 }
 
+/// Nanoseconds of processor time that the processes of a group have used.
+fn used(group: &Path) -> u64 {
+    let processes = fs::read_to_string(group.join("cgroup.procs")).expect("it is there");
+    let times =
+        processes.lines().map(|pid| fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it runs"));
+    times
+        .map(|times| times.split(' ').next().and_then(|used| used.parse::<u64>().ok()).expect("a number"))
+        .sum()
+}
+
+#[test]
+fn who_spins_on_every_core_gets_its_share_and_no_more() {
+    if without("the share of processor time") {
+        return;
+    }
+    let project = TestProject::new(
+        "  spinner:
+    runtime: exec
+    permissions: { subprocess: true, limits: { cpu: 0.25 } }
+    code: |
+      #!/bin/sh
+      for n in 1 2 3; do while :; do :; done & done
+      echo spins
+      while :; do :; done
+",
+    );
+    let mut up = project.up();
+    up.wait_for("spins");
+    let groups = groups(project.pid_of("spinner"));
+    let group = groups.iter().find(|group| group.join("cpu.stat").exists()).expect("it is limited");
+    let count = |what: &str| -> u64 {
+        let counts = fs::read_to_string(group.join("cpu.stat")).expect("it is there");
+        let line = counts.lines().find_map(|line| line.strip_prefix(what)).expect("it is counted");
+        line.trim().parse().expect("a number")
+    };
+    wait_for("it to have been stopped a hundred times", || {
+        let times = count("nr_throttled");
+        (times >= 100).then_some(()).ok_or(times.to_string())
+    });
+    // No wall time is in this: what was used, and the periods that the kernel has shared out since the group was made.
+    let (used, periods) = (used(group), count("nr_periods"));
+    let share = 25_000_000;
+    assert!(used <= periods * share * 105 / 100, "{used} ns in {periods} periods of {share} ns");
+    assert!(used >= periods * share / 2, "it did spin: {used} ns in {periods} periods of {share} ns");
+}
+
+#[test]
+fn a_flood_of_output_is_bounded_and_told_and_slows_nobody_else() {
+    let project = TestProject::new(
+        "  flood: { runtime: exec, permissions: { subprocess: true }, code: ./flood }
+  other: { runtime: js, code: \"console.log('here')\\n\" }
+",
+    );
+    project.write("flood", &format!("#!/bin/sh\nexec yes {}\n", "x".repeat(8000)));
+    let up = project.run(&["up", "-d"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+    let orchestrator = project.snapshot()["pid"].as_u64().expect("it runs");
+    let log = project.path().join("state/orchestrator/test/log");
+    let segments = || fs::read_dir(&log).expect("it is there").flatten();
+    wait_for("the oldest of the log to go", || {
+        let first = segments().any(|segment| segment.file_name() == "00000000000000000001.jsonl");
+        (!first).then_some(()).ok_or("it is there".into())
+    });
+    // Meanwhile the others are served as ever.
+    assert_eq!(project.run(&["restart", "other"]).code, Some(0));
+    assert_eq!(project.service("other")["state"], "running");
+    let stop = project.run(&["stop", "flood"]);
+    assert_eq!(stop.code, Some(0), "{stop:?}");
+    // Eight segments of 8 MiB, each of which ends with the line that was begun.
+    let bytes: u64 = segments().map(|segment| segment.metadata().expect("it is there").len()).sum();
+    assert!(bytes > 50 << 20 && bytes < 65 << 20, "{bytes}");
+    let shown = project.run(&["logs"]).out;
+    let (marker, _) = shown.split_once('\n').expect("it has lines");
+    assert!(marker.ends_with(" older lines are gone: the log is bounded)"), "{marker:.200}");
+    let status = fs::read_to_string(format!("/proc/{orchestrator}/status")).expect("it runs");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
+    let most: u64 = most.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(most < 150_000, "the orchestrator had {most} kB");
+    assert_eq!(project.run(&["down"]).code, Some(0));
+}
+
 #[test]
 fn what_this_host_cannot_enforce_is_refused_before_anything_starts() {
     let project = TestProject::new(
