@@ -145,3 +145,29 @@ fn the_architecture_page_names_files_that_are_there() {
         assert!(root().join(file).exists(), "ARCHITECTURE.md names {file}, which is not there");
     }
 }
+
+#[test]
+fn every_row_of_the_hostile_corpus_names_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("it can be read");
+    let rows: Vec<_> = page
+        .lines()
+        .filter_map(|line| {
+            let (number, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some((number.parse::<u32>().ok()?, rest))
+        })
+        .collect();
+    assert!(rows.iter().map(|(number, _)| *number).eq(1..=45), "each once, in order");
+    let mut files = Vec::new();
+    for folder in ["src", "runner-image/runner", "tests/it"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let texts: Vec<_> = files.iter().map(|file| fs::read_to_string(file).expect("it can be read")).collect();
+    for (number, row) in rows {
+        for test in row.split('`').skip(1).step_by(2) {
+            assert!(
+                texts.iter().any(|text| text.contains(test)),
+                "row {number} names {test}, which is not there"
+            );
+        }
+    }
+}

@@ -37,22 +37,29 @@ fn who_uses_up_its_memory_is_told_so_with_the_limit() {
     if without("the limit of memory") {
         return;
     }
-    let project = TestProject::new(
-        "  bomb:
+    // Its own memory, and memory that is shared.
+    for piece in ["bytearray(1 << 20)", "shared()"] {
+        let project = TestProject::new(&format!(
+            "  bomb:
     runtime: python
     restart: never
-    permissions: { limits: { memory: 48MiB } }
+    permissions: {{ limits: {{ memory: 48MiB }} }}
     code: |
-      import threading
+      import mmap, threading
       def start(): threading.Timer(0.1, eat).start()
+      def shared():
+          piece = mmap.mmap(-1, 1 << 20)
+          piece.write(bytes(1 << 20))
+          return piece
       def eat():
           much = []
-          while True: much.append(bytearray(1 << 20))
-",
-    );
-    let (code, text) = project.up().end();
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("bomb-1 crashed: out of memory, limit 48 MiB\n"), "{text}");
+          while True: much.append({piece})
+"
+        ));
+        let (code, text) = project.up().end();
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("bomb-1 crashed: out of memory, limit 48 MiB\n"), "{text}");
+    }
 }
 
 #[test]

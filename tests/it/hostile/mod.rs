@@ -1,11 +1,12 @@
-//! The hostile corpus, rows C to G of `docs/security.md`: what is aimed at the whole orchestrator, where the runner's own
-//! corpus aims at one sandbox. Each row is tried on an orchestrator of root's and on one of an ordinary user's; beside it a
-//! service of another project runs on, and a file stays as it was.
+//! The hostile corpus, rows 36 to 45 of `docs/security.md` and one that needs more than a runner: what is aimed at the whole
+//! orchestrator, where the runner's own corpus aims at one sandbox. Each row is tried on an orchestrator of root's and on
+//! one of an ordinary user's; beside it a service of another project runs on, and a file stays as it was.
 
 mod bundles;
 mod control;
 mod life;
 mod manifests;
+mod mounts;
 mod terminal;
 
 use std::fs;
@@ -33,6 +34,7 @@ macro_rules! rows {
 }
 
 rows! {
+    row_05_what_is_mounted_below_is_read_only_too: super::mounts::are_read_only_below,
     row_36_what_cannot_be_shipped_is_refused: super::bundles::cannot_be_shipped,
     row_37_a_manifest_that_explodes_is_refused_at_its_place: super::manifests::explode,
     row_38_what_cannot_be_enforced_starts_nothing: super::manifests::cannot_be_enforced,
