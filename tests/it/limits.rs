@@ -227,14 +227,14 @@ fn a_sandbox_is_looked_at_from_inside_before_any_code_is_sent() {
     assert_eq!(project.run(&["up", "-d"]).code, Some(0));
     let replica = project.service("web")["replicas"][0].clone();
     let checks = replica["checks"].as_array().expect("a list");
-    assert_eq!(checks.len(), 12, "{checks:?}");
+    assert_eq!(checks.len(), 13, "{checks:?}");
     let code = replica["code_sha256"].as_str().expect("a hash").to_owned();
     let runner = project.snapshot()["runner_sha256"].as_str().expect("a hash").to_owned();
     assert_eq!((code.len(), runner.len()), (64, 64));
     let shown = project.run(&["ps", "--security"]).out;
     let expected = format!(
         "web-1\n  checked from inside: no new privileges, system call filters, no capabilities, no namespaces of its own, \
-         no packet sockets, no signals to its runner, no files but the granted, no inherited descriptors, a user of its \
+         no packet sockets, no signals to its runner, no files but the granted, no writing of what may only be read, no inherited descriptors, a user of its \
          own namespace, loopback only, a root that cannot be written, no sight of its runner\n  code    {code}\n  runner  \
          {runner}\n"
     );

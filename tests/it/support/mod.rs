@@ -116,13 +116,18 @@ impl TestProject {
 
     /// The same, started by another program, which takes its own arguments and then the command to start.
     pub(crate) fn command_through(&self, launcher: &[&str], arguments: &[&str]) -> Command {
+        self.command_within(launcher, &[], arguments)
+    }
+
+    /// The same, with one launcher that the tester runs and one that the project's user runs.
+    pub(crate) fn command_within(&self, outer: &[&str], inner: &[&str], arguments: &[&str]) -> Command {
         let own = self.path().join("orchestrator").display().to_string();
         let user = self.user.map(|user| user.to_string());
-        let program = match &user {
-            None => vec![ORCHESTRATOR],
-            Some(user) => [&as_user(user)[..], &[&own]].concat(),
+        let (switch, program) = match &user {
+            None => (Vec::new(), ORCHESTRATOR),
+            Some(user) => (as_user(user).to_vec(), own.as_str()),
         };
-        let words = [launcher, &program, arguments].concat();
+        let words = [outer, &switch, inner, &[program], arguments].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).current_dir(self.path()).stdin(Stdio::null());
         for (name, folder) in [("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state"), ("HOME", "home")] {
