@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::host_messages::{FromHost, HostMessages};
 
+/// The longest payload that the host may send.
+const LONGEST: u64 = 100;
+
 /// A message of a connection.
 pub(crate) fn messages(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
@@ -72,7 +75,14 @@ pub(crate) fn host(bytes: &[u8]) {
 
 /// What is heard, and none where a rule was broken.
 fn hear(pieces: &[&[u8]]) -> Option<Vec<FromHost>> {
-    let mut messages = HostMessages::default();
+    let mut messages = HostMessages::new(Some(LONGEST));
     let heard: Result<Vec<_>, _> = pieces.iter().map(|piece| messages.take(piece)).collect();
-    heard.ok().map(|heard| heard.concat())
+    let heard = heard.ok()?.concat();
+    for message in &heard {
+        if let FromHost::Service(frame) | FromHost::TooLong(frame) = message {
+            assert_eq!(frame.check(), Ok(()), "it can be carried on");
+            assert!(frame.payload.len() as u64 <= LONGEST, "{message:?}");
+        }
+    }
+    Some(heard)
 }
