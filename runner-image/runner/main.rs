@@ -48,8 +48,6 @@ fn main() -> ExitCode {
         (Some("js-host"), Some(_)) => js::host(),
         (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
         (Some("self-check"), Some(sandbox)) => self_check::look(&sandbox, arguments.next()),
-        // What a probe starts.
-        (Some("nothing"), None) => ExitCode::SUCCESS,
         _ => {
             exit_code::<io::Error>(Err(io::Error::other("this program is started by the orchestrator only")))
         }

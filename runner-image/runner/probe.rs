@@ -3,40 +3,47 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use orchestrator_port::launch::Probed;
+use orchestrator_port::launch::{Probed, Sandbox};
 use orchestrator_sandbox::cgroup::{Controllers, controllers};
 use orchestrator_sandbox::confinement::{Confinement, Grants};
-use orchestrator_sandbox::landlock::version;
+use orchestrator_sandbox::landlock::{Access, Reach, version};
 use orchestrator_sandbox::mounts::View;
 use orchestrator_sandbox::namespaces::enter;
 use orchestrator_sandbox::seccomp::Granted;
-use orchestrator_sandbox::spawn::{Launch, Program};
-use orchestrator_sandbox::users::{Users, in_child};
+use orchestrator_sandbox::users::{SERVICE, Users, in_child};
 use rustix::process::{WaitOptions, waitpid};
 
 use crate::chain;
+use crate::confine::ConfineError;
+use crate::self_check;
 
 /// Prints what was found, as one line of JSON.
 pub(crate) fn run(folder: &Path) -> io::Result<()> {
     let Controllers { memory, cpu, pids } = controllers();
+    // From memory, and before its path leads nowhere.
+    let runner = File::open("/proc/self/exe")?;
+    let confinement = look(Sandbox::Landlock, Users::One, runner.as_fd(), folder).err();
+    // What holds nowhere is not what is wrong with namespaces.
+    let inside = confinement.is_none().then_some(runner.as_fd());
     let probed = Probed {
-        namespaces: try_namespaces(folder).err().map(|error| error.to_string()),
+        namespaces: try_namespaces(folder, inside).err().map(|error| error.to_string()),
         landlock: version(),
         memory,
         cpu,
         pids,
-        confined: try_confined().is_ok(),
+        confinement: confinement.map(|error| chain(&error)),
     };
     serde_json::to_writer(io::stdout(), &probed)?;
     io::stdout().flush()
 }
 
-/// Enters namespaces in a process that then ends.
-fn try_namespaces(folder: &Path) -> io::Result<()> {
+/// Enters namespaces in a process that then ends, and has what the runner starts there look at itself.
+fn try_namespaces(folder: &Path, runner: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let (answer, mut answer_end) = io::pipe()?;
+    let users = Users::possible();
     let child = in_child(|| {
         let view = View {
             places: Vec::new(),
@@ -44,9 +51,11 @@ fn try_namespaces(folder: &Path) -> io::Result<()> {
             scratch_entries: 8,
             code_bytes: 4096,
             hosts: Vec::new(),
-            two_users: Users::possible() == Users::Two,
+            two_users: users == Users::Two,
         };
-        if let Err(error) = enter(&view, folder, "probe", &[]) {
+        let entered = enter(&view, folder, "probe", &[]).map_err(ConfineError::from);
+        let looked = |()| runner.map_or(Ok(()), |runner| look(Sandbox::Strict, users, runner, folder));
+        if let Err(error) = entered.and_then(looked) {
             let _ = answer_end.write_all(chain(&error).as_bytes());
         }
     })?;
@@ -65,31 +74,16 @@ fn read_all(mut answer: PipeReader) -> io::Result<String> {
     Ok(text)
 }
 
-/// Starts this program again, held to nothing but ending at once.
-fn try_confined() -> io::Result<()> {
+/// Has a process that is held to next to nothing look at itself, as a service's place is looked at before each start.
+fn look(sandbox: Sandbox, users: Users, runner: BorrowedFd<'_>, canary: &Path) -> Result<(), ConfineError> {
+    let among_host = sandbox == Sandbox::Landlock;
     let grants = Grants {
-        reaches: Vec::new(),
-        calls: Granted { subprocess: false, network: false, among_host: true },
+        // Its interfaces are listed there.
+        reaches: vec![Reach { path: "/proc".into(), access: Access::Read }],
+        calls: Granted { subprocess: false, network: false, among_host },
         limits: Vec::new(),
-        identity: None,
+        identity: (users == Users::Two).then_some(SERVICE),
     };
-    let confinement = Confinement::new(&grants).map_err(io::Error::other)?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    // From memory: there is no path that it could be executed from.
-    let program = File::open("/proc/self/exe")?;
-    let launch = Launch {
-        program: Program::Descriptor(program.as_fd()),
-        arguments: vec!["runner".into(), "nothing".into()],
-        environment: Vec::new(),
-        folder: None,
-        descriptors: vec![null.as_fd(); 3],
-        die_with_parent: true,
-        groups: &[],
-        confinement: Some(&confinement),
-    };
-    let child = launch.spawn().map_err(io::Error::other)?;
-    match waitpid(Some(child.pid), WaitOptions::empty())? {
-        Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
-        _ => Err(io::Error::other("it did not end well")),
-    }
+    self_check::check(&Confinement::new(&grants)?, sandbox, runner, canary)?;
+    Ok(())
 }

@@ -38,9 +38,9 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
     let mut text = Vec::new();
     answer.read_to_end(&mut text)?;
     waitpid(Some(child.pid), WaitOptions::empty())?;
-    let Probed { namespaces, landlock, memory, cpu, pids, confined } = serde_json::from_slice(&text)?;
+    let Probed { namespaces, landlock, memory, cpu, pids, confinement } = serde_json::from_slice(&text)?;
     let controllers = Controllers { memory, cpu, pids };
-    Ok(Capabilities { namespaces, landlock, seccomp: confined, controllers })
+    Ok(Capabilities { namespaces, landlock, confinement, controllers })
 }
 
 /// What this host was found to be for the services of a project.
@@ -66,7 +66,7 @@ pub(crate) fn check<'a>(
     let nothing = Capabilities {
         namespaces: Some("not tried".into()),
         landlock: 0,
-        seccomp: false,
+        confinement: Some("not tried".into()),
         controllers: Controllers::default(),
     };
     let unconfined = services.clone().all(|service| service.sandbox == Sandbox::None);

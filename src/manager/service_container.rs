@@ -6,6 +6,7 @@
 //!   Ended <- remove folder <- environment gone <------------------------------+
 //! ```
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Aborted, abortable};
 use futures_util::stream::FuturesUnordered;
 use orchestrator_core::manifest::Service;
 use orchestrator_core::report::{CrashReason, Phase};
@@ -38,8 +40,9 @@ use crate::shipment::Shipper;
 /// How long whoever connects may take to prove that it is the runner.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many connections may be proving it at a time. Further ones wait in the socket's backlog.
-const HANDSHAKES: usize = 4;
+/// How many connections may be proving it at a time. A further one takes the place of the oldest: the runner needs a moment
+/// only, so whoever stalls cannot keep it out.
+const HANDSHAKES: usize = 16;
 
 /// One start of one replica.
 pub(crate) struct ServiceContainer {
@@ -203,15 +206,25 @@ async fn connect(
 /// Waits for a connection that proves to be the runner's. Others are closed, and noted.
 async fn authenticated(listener: &UnixListener, token: &Token, longest: usize) -> io::Result<ConnectionPort> {
     let mut handshakes = FuturesUnordered::new();
+    let mut oldest_first = VecDeque::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => {
-                handshakes.push(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT, longest));
-            }
+            // What has begun goes on before more is begun.
+            biased;
             Some(shaken) = handshakes.next() => match shaken {
-                Ok(port) => return Ok(port),
-                Err(error) => tracing::warn!(%error, "a connection to a start's socket was refused"),
+                Ok(Ok(port)) => return Ok(port),
+                Ok(Err(error)) => tracing::warn!(%error, "a connection to a start's socket was refused"),
+                Err(Aborted) => tracing::warn!("a connection to a start's socket had to make room for others"),
             },
+            accepted = listener.accept() => {
+                let (handshake, end) = abortable(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT, longest));
+                handshakes.push(handshake);
+                oldest_first.push_back(end);
+                if oldest_first.len() > HANDSHAKES {
+                    // Nothing happens where it has ended already.
+                    oldest_first.pop_front().inspect(AbortHandle::abort);
+                }
+            }
         }
     }
 }

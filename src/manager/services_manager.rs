@@ -5,6 +5,7 @@
 //! first, so that a request is judged by what has already happened.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +149,42 @@ impl From<EnvironmentError> for LaunchError {
     }
 }
 
+/// What a manager is made of, as far as it can fail.
+struct Prepared {
+    shipper: Shipper,
+    /// What is granted and not enforced, as the manifest allows.
+    soft: Vec<Unenforceable>,
+    capabilities: Capabilities,
+    supervisor: Supervisor,
+    logs: LogStore,
+    config: ConfigStore,
+    keeper: Keeper,
+}
+
+impl Prepared {
+    fn new(
+        manifest: &Manifest,
+        plugins: Plugins,
+        embedded: &Embedded,
+        project: &Project,
+        lock: &ProjectLock,
+    ) -> Result<Self, LaunchError> {
+        let shipper = Shipper::new(plugins, manifest.services.values())?;
+        let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
+        let Checked { refused, soft, capabilities } = checked.map_err(LaunchError::Probe)?;
+        if !refused.is_empty() {
+            return Err(LaunchError::Unenforceable(refused));
+        }
+        let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
+        let folder = project.log_folder();
+        let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
+        let config = ConfigStore::new(project.state().join("config.redb"))
+            .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
+        let keeper = Keeper::launch(embedded.runner, project.runtime(), lock)?;
+        Ok(Self { shipper, soft, capabilities, supervisor, logs, config, keeper })
+    }
+}
+
 /// What the loop has to react to.
 enum Turn {
     Input(Input),
@@ -165,18 +202,11 @@ impl ServicesManager {
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
         let Launch { manifest, plugins, embedded, project, lock, children } = launch;
-        let shipper = Shipper::new(plugins, manifest.services.values())?;
-        let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
-        let Checked { refused, soft, capabilities } = checked.map_err(LaunchError::Probe)?;
-        if !refused.is_empty() {
-            return Err(LaunchError::Unenforceable(refused));
-        }
-        let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
-        let folder = project.log_folder();
-        let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
-        let config = ConfigStore::new(project.state().join("config.redb"))
-            .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
-        let keeper = Keeper::launch(embedded.runner, project.runtime(), &lock)?;
+        let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock).inspect_err(|_| {
+            // There is no keeper that would.
+            let _ = fs::remove_dir_all(project.runtime());
+        });
+        let Prepared { shipper, soft, capabilities, supervisor, logs, config, keeper } = prepared?;
 
         let router = Router::start();
         for service in manifest.services.values() {

@@ -157,8 +157,9 @@ impl Shipper {
         let Some((runtime, files)) = self.plugins.runtime(&service.runtime) else {
             return Err(GatherError::Plugin(service.runtime.clone()));
         };
-        let mut entries = files.to_vec();
-        let code = self.gather_code(service, runtime, &mut entries)?;
+        let mut gathered = Gathered::of(files);
+        let code = self.gather_code(service, runtime, &mut gathered)?;
+        let entries = gathered.entries;
         bundle::check(&entries)?;
         let order = Order {
             service: service.name.to_string(),
@@ -204,7 +205,7 @@ impl Shipper {
         &self,
         service: &Service,
         runtime: &RuntimeSpec,
-        entries: &mut Vec<Entry>,
+        gathered: &mut Gathered,
     ) -> Result<String, GatherError> {
         let runs_itself = runtime.command.first().is_some_and(|program| program == "{code}");
         match &service.code {
@@ -214,13 +215,13 @@ impl Shipper {
                 let ending = runtime.entries.first().and_then(|entry| Some(entry.rsplit_once('.')?.1));
                 let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
                 let name = format!("{CODE}/{label}{ending}");
-                entries.push(entry(&name, Path::new(&name), runs_itself, text.clone().into())?);
+                gathered.add(entry(&name, Path::new(&name), runs_itself, text.clone().into())?)?;
                 Ok(name)
             }
             Code::Path(path) if is_folder(path)? => {
                 let root =
                     path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
-                gather_folder(&root, &root, CODE, entries)?;
+                gathered.add_folder(&root, &root, CODE)?;
                 let there = |name: &&String| path.join(name).is_file();
                 let run = runtime.entries.iter().find(there).ok_or_else(|| GatherError::NoEntry {
                     folder: path.clone(),
@@ -234,7 +235,7 @@ impl Shipper {
                 }
                 let name = path.file_name().unwrap_or(OsStr::new("main"));
                 let name = format!("{CODE}/{}", name.to_string_lossy());
-                entries.push(read_file(path, &name)?);
+                gathered.add_file(path, &name)?;
                 Ok(name)
             }
         }
@@ -250,46 +251,70 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Adds what is in a folder, in the order of its names. A link counts as what it leads to, which must be in `root`.
-/// A folder that leads to itself ends at the depth that a path in a bundle can have.
-fn gather_folder(root: &Path, folder: &Path, at: &str, entries: &mut Vec<Entry>) -> Result<(), GatherError> {
-    let failed = |source| GatherError::Read { path: folder.to_owned(), source };
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .and_then(|read| read.map(|found| Ok(found?.file_name())).collect::<io::Result<_>>())
-        .map_err(failed)?;
-    names.sort_unstable();
-    for name in names.iter().filter(|name| !LEFT_OUT.iter().any(|left_out| name == left_out)) {
-        let path = folder.join(name);
-        let real = path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
-        if !real.starts_with(root) {
-            return Err(GatherError::Outside(path));
-        }
-        let inner = format!("{at}/{}", name.to_string_lossy());
-        if real.is_dir() {
-            EntryPath::parse(&inner).map_err(|source| GatherError::Name { path: path.clone(), source })?;
-            gather_folder(root, &path, &inner, entries)?;
-        } else {
-            entries.push(read_file(&path, &inner)?);
-        }
-        if entries.len() > bundle::MOST_ENTRIES {
-            return Err(BundleError::Entries.into());
-        }
-    }
-    Ok(())
+/// The files of a bundle so far: never more than one can have.
+struct Gathered {
+    entries: Vec<Entry>,
+    /// How many bytes there may still be.
+    room: u64,
 }
 
-fn read_file(path: &Path, name: &str) -> Result<Entry, GatherError> {
-    let failed = |source| GatherError::Read { path: path.to_owned(), source };
-    let found = fs::metadata(path).map_err(failed)?;
-    // Opening a pipe would wait for its other end.
-    if !found.is_file() {
-        return Err(GatherError::Special(path.to_owned()));
+impl Gathered {
+    fn of(files: &[Entry]) -> Self {
+        let bytes: u64 = files.iter().map(|entry| entry.bytes.len() as u64).sum();
+        Self { entries: files.to_vec(), room: bundle::MOST_BYTES.saturating_sub(bytes) }
     }
-    if found.len() > bundle::MOST_BYTES {
-        return Err(BundleError::Bytes.into());
+
+    fn add(&mut self, entry: Entry) -> Result<(), BundleError> {
+        let left = self.room.checked_sub(entry.bytes.len() as u64).ok_or(BundleError::Bytes)?;
+        if self.entries.len() >= bundle::MOST_ENTRIES {
+            return Err(BundleError::Entries);
+        }
+        self.room = left;
+        self.entries.push(entry);
+        Ok(())
     }
-    let bytes = fs::read(path).map_err(failed)?;
-    entry(name, path, found.permissions().mode() & 0o111 != 0, bytes.into())
+
+    /// Adds what is in a folder, in the order of its names. A link counts as what it leads to, which must be in `root`.
+    /// A folder that leads to itself ends at the depth that a path in a bundle can have.
+    fn add_folder(&mut self, root: &Path, folder: &Path, at: &str) -> Result<(), GatherError> {
+        let failed = |source| GatherError::Read { path: folder.to_owned(), source };
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .and_then(|read| read.map(|found| Ok(found?.file_name())).collect::<io::Result<_>>())
+            .map_err(failed)?;
+        names.sort_unstable();
+        for name in names.iter().filter(|name| !LEFT_OUT.iter().any(|left_out| name == left_out)) {
+            let path = folder.join(name);
+            let real =
+                path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
+            if !real.starts_with(root) {
+                return Err(GatherError::Outside(path));
+            }
+            let inner = format!("{at}/{}", name.to_string_lossy());
+            if real.is_dir() {
+                EntryPath::parse(&inner)
+                    .map_err(|source| GatherError::Name { path: path.clone(), source })?;
+                self.add_folder(root, &path, &inner)?;
+            } else {
+                self.add_file(&path, &inner)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path, name: &str) -> Result<(), GatherError> {
+        let failed = |source| GatherError::Read { path: path.to_owned(), source };
+        let found = fs::metadata(path).map_err(failed)?;
+        // Opening a pipe would wait for its other end.
+        if !found.is_file() {
+            return Err(GatherError::Special(path.to_owned()));
+        }
+        // Before anything of it is in memory.
+        if found.len() > self.room {
+            return Err(BundleError::Bytes.into());
+        }
+        let bytes = fs::read(path).map_err(failed)?;
+        Ok(self.add(entry(name, path, found.permissions().mode() & 0o111 != 0, bytes.into())?)?)
+    }
 }
 
 fn entry(name: &str, from: &Path, executable: bool, bytes: Bytes) -> Result<Entry, GatherError> {

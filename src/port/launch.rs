@@ -76,8 +76,8 @@ pub struct Probed {
     pub cpu: bool,
     /// Whether groups of processes can be made.
     pub pids: bool,
-    /// Whether a process could be started under system call filters and a Landlock domain.
-    pub confined: bool,
+    /// Why no process can be held by Landlock and system call filters; none where one can.
+    pub confinement: Option<String>,
 }
 
 /// How tight a sandbox is.

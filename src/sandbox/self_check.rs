@@ -1,7 +1,7 @@
 //! What a confined process finds when it looks at itself, before any code of a service runs in its place: [`Found`] is
 //! looked up by the kernel's own answers, [`Found::checks`] says what of it is as it should be.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -34,6 +34,8 @@ pub struct Found {
     pub signal: Option<Errno>,
     /// What opening a file that it was not granted was answered.
     pub canary: Option<Errno>,
+    /// What opening a file of its own for writing was answered, where only reading is granted: by nobody but Landlock.
+    pub own_file: Option<Errno>,
     /// Descriptors beyond the standard streams.
     pub descriptors: usize,
     /// The rest is only so in namespaces.
@@ -71,7 +73,12 @@ impl Found {
                 namespace: refusal(libc::unshare(libc::CLONE_NEWUSER)),
                 packets: refusal(libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)),
                 signal: refusal(libc::kill(runner, 0)),
-                canary: fs::File::open(canary).err().and_then(|error| Errno::from_io_error(&error)),
+                canary: File::open(canary).err().and_then(|error| Errno::from_io_error(&error)),
+                own_file: File::options()
+                    .write(true)
+                    .open("/proc/self/comm")
+                    .err()
+                    .and_then(|error| Errno::from_io_error(&error)),
                 descriptors: (3..1024).filter(|fd| libc::fcntl(*fd, libc::F_GETFD) >= 0).count(),
                 inside: strict.then(Inside::look),
             }
@@ -92,6 +99,10 @@ impl Found {
             Check { what: "no packet sockets", holds: denied(self.packets) },
             Check { what: "no signals to its runner", holds: denied(self.signal) },
             Check { what: "no files but the granted", holds: denied(self.canary) },
+            Check {
+                what: "no writing of what may only be read",
+                holds: self.own_file == Some(Errno::ACCESS),
+            },
             Check { what: "no inherited descriptors", holds: self.descriptors == 0 },
         ];
         if let Some(inside) = &self.inside {
@@ -137,6 +148,7 @@ mod tests {
             packets: Some(Errno::ACCESS),
             signal: Some(Errno::PERM),
             canary: Some(Errno::NOENT),
+            own_file: Some(Errno::ACCESS),
             descriptors: 0,
             inside: Some(Inside {
                 uid: SERVICE.uid,
@@ -167,6 +179,7 @@ mod tests {
         assert_eq!(broken(|found| found.packets = None), ["no packet sockets"]);
         assert_eq!(broken(|found| found.signal = None), ["no signals to its runner"]);
         assert_eq!(broken(|found| found.canary = None), ["no files but the granted"]);
+        assert_eq!(broken(|found| found.own_file = None), ["no writing of what may only be read"]);
         assert_eq!(broken(|found| found.descriptors = 1), ["no inherited descriptors"]);
         assert_eq!(broken(|found| inside(found).uid = 0), ["a user of its own namespace"]);
         assert_eq!(broken(|found| inside(found).interfaces.push("eth0".into())), ["loopback only"]);

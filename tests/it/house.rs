@@ -31,10 +31,12 @@ fn crates_know_only_whom_they_may_know() {
         "orchestrator-views" => vec!["core", "manager"],
         "orchestrator-manager" => vec!["core", "port", "sandbox"],
         "orchestrator-runner" => vec!["port", "sandbox"],
+        // Nobody knows it: it is for tests and the fuzzer.
+        "orchestrator-targets" => vec!["core", "port"],
         _ => vec![],
     };
     let own: Vec<&Value> = packages.iter().filter(|package| package["source"].is_null()).collect();
-    assert_eq!(own.len(), 8);
+    assert_eq!(own.len(), 9);
     for package in own {
         let name = package["name"].as_str().expect("a name");
         let dependencies = package["dependencies"].as_array().expect("a list").iter();
@@ -143,5 +145,31 @@ fn the_architecture_page_names_files_that_are_there() {
     assert!(named.len() > 10);
     for file in named {
         assert!(root().join(file).exists(), "ARCHITECTURE.md names {file}, which is not there");
+    }
+}
+
+#[test]
+fn every_row_of_the_hostile_corpus_names_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("it can be read");
+    let rows: Vec<_> = page
+        .lines()
+        .filter_map(|line| {
+            let (number, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some((number.parse::<u32>().ok()?, rest))
+        })
+        .collect();
+    assert!(rows.iter().map(|(number, _)| *number).eq(1..=45), "each once, in order");
+    let mut files = Vec::new();
+    for folder in ["src", "runner-image/runner", "tests/it"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let texts: Vec<_> = files.iter().map(|file| fs::read_to_string(file).expect("it can be read")).collect();
+    for (number, row) in rows {
+        for test in row.split('`').skip(1).step_by(2) {
+            assert!(
+                texts.iter().any(|text| text.contains(test)),
+                "row {number} names {test}, which is not there"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod control_api;
+mod hostile;
 mod house;
 mod jobs;
 mod lifecycle;

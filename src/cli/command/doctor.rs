@@ -34,6 +34,10 @@ fn report(host: &Capabilities) -> Vec<String> {
         None => "yes".to_owned(),
         Some(why) => format!("no: {why}"),
     };
+    let confinement = match &host.confinement {
+        None => "yes".to_owned(),
+        Some(why) => format!("no: {why}"),
+    };
     let landlock = match host.landlock {
         0 => "no".to_owned(),
         version => format!("yes, ABI {version}"),
@@ -45,7 +49,7 @@ fn report(host: &Capabilities) -> Vec<String> {
     let mut lines = vec![
         format!("namespaces           {namespaces}"),
         format!("landlock             {landlock}"),
-        format!("system call filters  {}", yes(host.seccomp)),
+        format!("confinement          {confinement}"),
         format!("control groups       {}", groups.join(", ")),
     ];
     for (name, sandbox) in [("strict", Sandbox::Strict), ("landlock", Sandbox::Landlock)] {
@@ -71,7 +75,7 @@ mod tests {
         let host = Capabilities {
             namespaces: Some("failed to make namespaces: Operation not permitted".into()),
             landlock: 7,
-            seccomp: true,
+            confinement: None,
             controllers: Controllers { memory: true, cpu: false, pids: true },
         };
         let lines = report(&host).join("\n");
@@ -79,7 +83,7 @@ mod tests {
             lines,
             "namespaces           no: failed to make namespaces: Operation not permitted\n\
              landlock             yes, ABI 7\n\
-             system call filters  yes\n\
+             confinement          yes\n\
              control groups       memory yes, cpu no, pids yes\n\
              sandbox: strict       cannot be enforced, namespaces: failed to make namespaces: Operation not permitted is \
              missing; allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \

@@ -55,7 +55,8 @@ pub fn read_child(
     };
     let name = parent.name.child(&label).map_err(|error| ChildError::Wrong(format!("'{label}': {error}")))?;
     prepare(&mut spec, parent)?;
-    let document = json!({ "services": { &label: spec } }).to_string();
+    // Whether it is held tight enough is compared with its parent below.
+    let document = json!({ "sandbox": "none", "services": { &label: spec } }).to_string();
     let mut manifest = read_with(&document, surroundings, None).map_err(|problems| said(&problems))?;
     let Some((_, mut child)) = manifest.services.pop_first() else { return Err(wrong("it is no service")) };
     child.name = name;

@@ -8,7 +8,7 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPoli
 use serde_yaml::{Error, Location, Spanned};
 
 use super::node::{Content, Entry, Mapping, Node};
-use super::problem::{Found, Hint, Place, Placed, Problem, ProblemKind, Problems};
+use super::problem::{Hint, Place, Placed, Problem, ProblemKind, Problems};
 use super::written::Written;
 
 /// The most bytes that a file may have.
@@ -142,18 +142,17 @@ impl Reading<'_> {
 
     fn key(&mut self, written: Spanned<Written>) -> Option<Placed<String>> {
         let node = self.node(written);
-        let value = match node.content {
-            Content::Text(text) | Content::Number(text) | Content::Flag(_, text) => text,
-            Content::Nothing => "null".to_owned(),
-            Content::List(_) => return self.no_key(&node.place, Found::List),
-            Content::Mapping(_) => return self.no_key(&node.place, Found::Mapping),
+        let found = node.found();
+        let advice = match node.content {
+            Content::Text(value) | Content::Number(value) => {
+                return Some(Placed { value, place: node.place });
+            }
+            // Not what is written is what other readers of YAML take it for.
+            Content::Nothing | Content::Flag(..) => "put the key in quotes, if this is its name",
+            Content::List(_) | Content::Mapping(_) => "put the key in quotes, if these brackets belong to it",
         };
-        Some(Placed { value, place: node.place })
-    }
-
-    fn no_key(&mut self, place: &Place, found: Found) -> Option<Placed<String>> {
-        let hint = Hint::advise("put the key in quotes, if these brackets belong to it");
-        self.problems.push(Problem::new(place, ProblemKind::KeyIsNoText(found), hint));
+        let kind = ProblemKind::KeyIsNoText(found);
+        self.problems.push(Problem::new(&node.place, kind, Hint::advise(advice)));
         None
     }
 
@@ -310,6 +309,8 @@ mod tests {
             ("a: &a [*a]", "1:8 this is not YAML: an alias cannot stand inside its own anchor"),
             ("a: 1\n---\nb: 2\n", "3:1 a second YAML document begins here, where one is expected"),
             ("? [x]\n: d\n", "1:3 a key is to be text, not a list"),
+            ("~: d\n", "1:1 a key is to be text, not nothing"),
+            ("true: d\n", "1:1 a key is to be text, not true or false"),
             ("<<: 3", "1:5 '<<' merges a mapping or a list of mappings, not a number"),
         ] {
             assert_eq!(problem(text), expected, "{text}");

@@ -15,8 +15,8 @@ pub struct Capabilities {
     pub namespaces: Option<String>,
     /// The version of Landlock; 0 without.
     pub landlock: u32,
-    /// Whether system call filters can be loaded.
-    pub seccomp: bool,
+    /// Why no process can be held by Landlock and system call filters; none where one can.
+    pub confinement: Option<String>,
     /// Which control groups this user can make.
     pub controllers: Controllers,
 }
@@ -142,9 +142,10 @@ fn sandbox_itself(sandbox: Sandbox, host: &Capabilities, found: &mut Found<'_>) 
             version => format!("Landlock ABI {LANDLOCK}, not {version}"),
         };
         found.add("sandbox", &has, "use Linux 6.12 or later with landlock in its 'lsm=' boot option");
-    }
-    if !host.seccomp {
-        found.add("sandbox", "system call filters", "use a kernel with CONFIG_SECCOMP_FILTER");
+    } else if let Some(why) = &host.confinement {
+        let fix =
+            "use a kernel with CONFIG_SECCOMP_FILTER, and nothing around the orchestrator that forbids it";
+        found.add("sandbox", &format!("confinement: {why}"), fix);
     }
 }
 
@@ -188,7 +189,7 @@ mod tests {
 
     fn everything() -> Capabilities {
         let controllers = Controllers { memory: true, cpu: true, pids: true };
-        Capabilities { namespaces: None, landlock: 6, seccomp: true, controllers }
+        Capabilities { namespaces: None, landlock: 6, confinement: None, controllers }
     }
 
     fn said(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities) -> Vec<String> {
@@ -229,10 +230,10 @@ mod tests {
             ]
         );
         assert_eq!(
-            without(|host| host.seccomp = false),
+            without(|host| host.confinement = Some("no filters".into())),
             [
-                "E_UNENFORCEABLE service=db permission=sandbox backend=process/strict missing=\"system call filters\" \
-              fix=\"use a kernel with CONFIG_SECCOMP_FILTER\""
+                "E_UNENFORCEABLE service=db permission=sandbox backend=process/strict missing=\"confinement: no filters\" \
+                 fix=\"use a kernel with CONFIG_SECCOMP_FILTER, and nothing around the orchestrator that forbids it\""
             ]
         );
     }

@@ -128,7 +128,8 @@ impl Cursor {
         let holding = found.iter().rev().find(|first| **first <= next).or(found.first());
         let Some(&first) = holding else { return Ok(false) };
         let Some(file) = open_if_there(&self.folder, first)? else { return Ok(true) };
-        if first > next && self.last > 0 {
+        // Whoever asked for what came since a time may well have all of that.
+        if first > next && (self.last > 0 || self.query.since.is_none()) {
             items.push_back(LogItem::Missed(first - next));
         }
         self.last = self.last.max(first - 1);

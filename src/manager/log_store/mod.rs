@@ -187,6 +187,11 @@ mod tests {
         let first_kept = segments(folder.path()).unwrap()[0];
         let missed = reader.next().await.unwrap().unwrap();
         assert!(matches!(missed, LogItem::Missed(n) if n == first_kept - 2), "{missed:?}");
+        let mut whole = view.read(LogQuery::default()).unwrap();
+        let missed = whole.next().await.unwrap().unwrap();
+        assert!(matches!(missed, LogItem::Missed(n) if n == first_kept - 1), "{missed:?}");
+        let mut late = view.read(LogQuery { since: Some(0), ..LogQuery::default() }).unwrap();
+        assert!(matches!(late.next().await, Some(Ok(LogItem::Record(_)))));
     }
 
     #[tokio::test]

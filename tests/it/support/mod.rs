@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,9 +16,30 @@ use tempfile::TempDir;
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The program that all this is about.
+const ORCHESTRATOR: &str = env!("CARGO_BIN_EXE_orchestrator");
+
+/// A user without any rights.
+const NOBODY: u32 = 65534;
+
+/// Another one.
+pub(crate) const SOMEBODY: &str = "65533";
+
 /// A project in a folder of its own.
 pub(crate) struct TestProject {
     folder: TempDir,
+    /// Who runs it; none for the user of the test.
+    user: Option<u32>,
+}
+
+/// Who runs a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Whoever runs the tests.
+    Tester,
+    Root,
+    /// Somebody who is not root.
+    Ordinary,
 }
 
 /// `orchestrator up` in the foreground, or another command that goes on, with all that it writes.
@@ -39,8 +60,23 @@ pub(crate) struct Said {
 impl TestProject {
     /// A project of this manifest, whose name is `test`, with a folder `shared` that services may be granted.
     pub(crate) fn new(services: &str) -> Self {
-        let project = Self { folder: tempfile::tempdir().expect("a folder can be made") };
-        fs::create_dir(project.path().join("shared")).expect("a folder can be made");
+        Self::run_by(User::Tester, services)
+    }
+
+    /// The same, run by this one, who has to be possible here.
+    pub(crate) fn run_by(user: User, services: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let user = (user == User::Ordinary && is_root()).then_some(NOBODY);
+        let project = Self { folder, user };
+        project.hand_over(project.path());
+        if user.is_some() {
+            // Where it was built, others may not look.
+            let own = project.path().join("orchestrator");
+            fs::hard_link(ORCHESTRATOR, &own)
+                .or_else(|_| fs::copy(ORCHESTRATOR, &own).map(drop))
+                .expect("it can be copied");
+        }
+        project.folder("shared");
         project.write("manifest.yaml", &format!("name: test\nservices:\n{services}"));
         project
     }
@@ -59,14 +95,43 @@ impl TestProject {
         path
     }
 
+    /// A folder of the project, for who runs it.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.path().join(name);
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        self.hand_over(&folder);
+        folder
+    }
+
+    fn hand_over(&self, path: &Path) {
+        if self.user.is_some() {
+            chown(path, self.user, self.user).expect("root can give it away");
+        }
+    }
+
     /// The orchestrator, as somebody in the project's folder runs it.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        self.command_through(&[], arguments)
+    }
+
+    /// The same, started by another program, which takes its own arguments and then the command to start.
+    pub(crate) fn command_through(&self, launcher: &[&str], arguments: &[&str]) -> Command {
+        self.command_within(launcher, &[], arguments)
+    }
+
+    /// The same, with one launcher that the tester runs and one that the project's user runs.
+    pub(crate) fn command_within(&self, outer: &[&str], inner: &[&str], arguments: &[&str]) -> Command {
+        let own = self.path().join("orchestrator").display().to_string();
+        let user = self.user.map(|user| user.to_string());
+        let (switch, program) = match &user {
+            None => (Vec::new(), ORCHESTRATOR),
+            Some(user) => (as_user(user).to_vec(), own.as_str()),
+        };
+        let words = [outer, &switch, inner, &[program], arguments].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(self.path()).stdin(Stdio::null());
         for (name, folder) in [("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state"), ("HOME", "home")] {
-            let folder = self.path().join(folder);
-            fs::create_dir_all(&folder).expect("a folder can be made");
-            command.env(name, folder);
+            command.env(name, self.folder(folder));
         }
         command.env_remove("XDG_DATA_HOME");
         command
@@ -74,9 +139,7 @@ impl TestProject {
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        let output = self.command(arguments).output().expect("the orchestrator can be run");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+        Said::of(&mut self.command(arguments))
     }
 
     /// Runs `up` in the foreground.
@@ -150,6 +213,15 @@ impl TestProject {
     }
 }
 
+impl Said {
+    /// What a command says until it has ended.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("it can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
 impl Up {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -192,6 +264,27 @@ impl Drop for Up {
     }
 }
 
+impl User {
+    /// Whether the tests can run something as this one; says by name what is skipped.
+    pub(crate) fn is_possible(self, test: &str) -> bool {
+        let possible = self != Self::Root || is_root();
+        if !possible {
+            println!("skipped: {test} needs root");
+        }
+        possible
+    }
+}
+
+/// Whether the tests are run by root.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// What comes before a command that another user is to run, for root only. The command takes its place.
+pub(crate) fn as_user(user: &str) -> [&str; 7] {
+    ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--"]
+}
+
 /// Sends a signal to one process.
 pub(crate) fn kill(pid: u32, signal: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
@@ -203,6 +296,13 @@ pub(crate) fn parent(pid: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has a parent");
     line.trim().parse().expect("a number")
+}
+
+/// The children of a process.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it is there").flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// Every process that is no zombie: its id, and its command and environment.

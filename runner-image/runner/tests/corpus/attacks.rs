@@ -6,6 +6,7 @@ use std::ffi::{CString, c_char, c_int, c_long, c_void};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -115,6 +116,16 @@ pub(crate) fn change_the_times_of_a_secret() -> Attempt {
     attempt!(SYS_utimensat, AT_FDCWD, file.as_ptr(), null::<c_void>(), 0)
 }
 
+pub(crate) fn change_the_owner_of_a_secret() -> Attempt {
+    let file = path(&secret());
+    attempt!(SYS_fchownat, AT_FDCWD, file.as_ptr(), 0, 0, 0)
+}
+
+pub(crate) fn give_a_secret_an_attribute() -> Attempt {
+    let file = path(&secret());
+    attempt!(SYS_setxattr, file.as_ptr(), c"user.mark".as_ptr(), c"x".as_ptr(), 1, 0)
+}
+
 pub(crate) fn make_a_set_user_id_file() -> Attempt {
     let file = writable().join("suid");
     fs::write(&file, "")?;
@@ -132,6 +143,15 @@ pub(crate) fn execute_what_it_wrote() -> Attempt {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     let (program, end) = (path(&program), null::<c_char>());
     attempt!(SYS_execve, program.as_ptr(), [end].as_ptr(), [end].as_ptr())
+}
+
+/// What a loader does with a program that it is given as an argument.
+pub(crate) fn map_what_it_wrote_as_a_program() -> Attempt {
+    let program = writable().join("program");
+    fs::write(&program, "\x7fELF")?;
+    let file = fs::File::open(program)?;
+    let protection = PROT_READ | PROT_EXEC;
+    attempt!(SYS_mmap, null::<c_void>(), 4096, protection, MAP_PRIVATE, file.as_raw_fd(), 0)
 }
 
 pub(crate) fn execute_from_memory() -> Attempt {
@@ -219,6 +239,11 @@ pub(crate) fn kill_a_bystander() -> Attempt {
     attempt!(SYS_kill, bystander(), SIGKILL)
 }
 
+/// Whether there is anybody whom a signal to everybody would reach. It is none that does anything.
+pub(crate) fn reach_everybody_by_a_signal() -> Attempt {
+    attempt!(SYS_kill, -1, 0)
+}
+
 pub(crate) fn signal_a_bystander_by_descriptor() -> Attempt {
     let fd = attempt!(SYS_pidfd_open, bystander(), 0);
     fd?;
@@ -277,6 +302,14 @@ pub(crate) fn mount_something() -> Attempt {
 
 pub(crate) fn open_a_file_system() -> Attempt {
     attempt!(SYS_fsopen, c"tmpfs".as_ptr(), 0)
+}
+
+pub(crate) fn take_a_mount_away() -> Attempt {
+    attempt!(SYS_umount2, c"/nowhere".as_ptr(), 0)
+}
+
+pub(crate) fn change_places_with_the_root() -> Attempt {
+    attempt!(SYS_pivot_root, c"/nowhere".as_ptr(), c"/nowhere".as_ptr())
 }
 
 pub(crate) fn change_the_root() -> Attempt {
