@@ -69,7 +69,7 @@ fn read_all(mut answer: PipeReader) -> io::Result<String> {
 fn try_confined() -> io::Result<()> {
     let grants = Grants {
         reaches: Vec::new(),
-        calls: Granted { subprocess: false, network: false, among_host: true },
+        calls: Granted { subprocess: false, network: false, among_host: true, below_handles: false },
         limits: Vec::new(),
         identity: None,
     };

@@ -680,7 +680,7 @@ pub(crate) const ALL: &[Case] = &[
         )],
         check: |mut host| {
             let error = host.error("exception");
-            assert_eq!(error["message"], "one turn ran longer than 10 s", "{error}");
+            assert_eq!(error["message"], "a turn of the event loop took longer than 10 s", "{error}");
             assert_eq!(error["name"], "WatchdogError");
             assert_eq!(host.ended(), ended(1, ""));
         },
@@ -691,7 +691,7 @@ pub(crate) const ALL: &[Case] = &[
         code: &[(QUICKJS, &[("main.js", "new Array(2 ** 31 - 1).join('x');\n")])],
         check: |mut host| {
             let error =
-                json!({"name": "WatchdogError", "message": "one turn ran longer than 10 s", "stack": ""});
+                json!({"name": "WatchdogError", "message": "a turn of the event loop took longer than 10 s", "stack": ""});
             assert_eq!(host.error("exception"), error);
             assert_eq!(host.ended(), ended(1, ""));
         },

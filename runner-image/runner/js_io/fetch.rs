@@ -1,0 +1,262 @@
+//! [`Client`]: `fetch` of a js service: one HTTP request to a host and a port that the manifest grants, by the relay that
+//! stands for it in the sandbox. Everything else is done by the gateway, as for every service.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use orchestrator_port::gateway::Relay;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use url::{Host, Url};
+
+use super::grants::denied;
+use super::messages::{Done, Failure, LONGEST_PAYLOAD};
+use super::room::{Room, Share};
+
+/// How long a request may take, from its connection to the last byte of its response.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// The most bytes of a response's head.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// What of a request is not the service's to say: how long it is, and whose connection it goes over.
+const OWN_HEADERS: [&str; 8] =
+    ["connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Asks what may be asked. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client {
+    service: Arc<str>,
+    /// None where there is no network of the service's own.
+    relays: Option<Arc<[Relay]>>,
+    room: Room,
+}
+
+/// A request, as the service wants it.
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A response with its body, and the room that the body takes.
+pub(crate) struct Fetched {
+    pub(crate) response: Done,
+    pub(crate) body: Vec<u8>,
+    pub(crate) share: Share,
+}
+
+impl Client {
+    /// One for what these relays lead to.
+    pub(crate) fn new(service: &str, relays: Option<&[Relay]>, room: Room) -> Self {
+        Self { service: service.into(), relays: relays.map(Into::into), room }
+    }
+
+    /// Sends a request and receives all of its response. Redirects are responses like any other.
+    pub(crate) async fn fetch(&self, asked: Asked) -> Result<Fetched, Failure> {
+        let url = Url::parse(&asked.url)
+            .map_err(|error| Failure::new("EINVAL", format!("'{}' is no URL: {error}", asked.url)))?;
+        let target = Target::of(&url)?;
+        let relay = self.relay(&target)?;
+        let request = request(&url, &target, asked)?;
+        let exchange = self.exchange(relay, &target, &url, request);
+        let late = |_| {
+            Failure::new("timeout", format!("no whole answer from {} within {} s", target.to, TIME_LIMIT.as_secs()))
+        };
+        timeout(TIME_LIMIT, exchange).await.map_err(late)?
+    }
+
+    /// Where a connection to this host and port is accepted, if it is granted.
+    fn relay(&self, target: &Target) -> Result<&Relay, Failure> {
+        let Some(relays) = &self.relays else {
+            let text = format!("{} has no network: fetch needs 'sandbox: strict'", self.service);
+            return Err(Failure::new("denied", text));
+        };
+        relays.iter().find(|relay| relay.to == target.to).ok_or_else(|| {
+            let to = &target.to;
+            denied(&self.service, format_args!("connect to {to}"), format_args!("net.connect: [\"{to}\"]"))
+        })
+    }
+
+    async fn exchange(
+        &self,
+        relay: &Relay,
+        target: &Target,
+        url: &Url,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Fetched, Failure> {
+        let failed = |error: io::Error| target.unreachable(&error);
+        let stream = TcpStream::connect((relay.address, relay.port)).await.map_err(failed)?;
+        // Small requests are not held back.
+        stream.set_nodelay(true).map_err(failed)?;
+        match &target.tls {
+            None => self.speak(stream, target, url, request).await,
+            Some(name) => {
+                let connector = TlsConnector::from(tls());
+                let stream = connector.connect(name.clone(), stream).await.map_err(failed)?;
+                self.speak(stream, target, url, request).await
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        target: &Target,
+        url: &Url,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Fetched, Failure> {
+        let failed = |error: hyper::Error| target.broken(&error);
+        let mut http = http1::Builder::new();
+        let handshake = http.max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.map_err(failed)?;
+        // Ends with this function, however it ends.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let response = sender.send_request(request).await.map_err(failed)?;
+        let (status, headers) = (response.status().as_u16(), texts(response.headers()));
+        let (body, share) = self.collect(response, target).await?;
+        Ok(Fetched { response: Done::Response { status, url: url.to_string(), headers }, body, share })
+    }
+
+    async fn collect(&self, response: Response<Incoming>, target: &Target) -> Result<(Vec<u8>, Share), Failure> {
+        let (mut body, mut share) = (Vec::new(), self.room.share());
+        let mut incoming = response.into_body();
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|error| target.broken(&error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if (body.len() + data.len()) as u64 > LONGEST_PAYLOAD {
+                let text = format!("the answer of {} is longer than {} MiB", target.to, LONGEST_PAYLOAD >> 20);
+                return Err(Failure::new("limit", text));
+            }
+            share.grow(data.len())?;
+            body.extend_from_slice(&data);
+        }
+        Ok((body, share))
+    }
+}
+
+/// Where a request goes.
+struct Target {
+    /// As the manifest writes it.
+    to: String,
+    /// Whom the certificate has to be for; none for `http:`.
+    tls: Option<ServerName<'static>>,
+}
+
+impl Target {
+    fn of(url: &Url) -> Result<Self, Failure> {
+        let invalid = |what: &str| Failure::new("EINVAL", format!("cannot fetch {url}: {what}"));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid("only http: and https: are understood"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid("a name and a password belong into the header 'authorization'"));
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(invalid("it names no host"));
+        };
+        // One of IPv4 that is dressed up as IPv6 is undressed, as in the manifest.
+        let host = match host {
+            Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name).to_owned()),
+            Host::Ipv4(address) => Host::Ipv4(address),
+            Host::Ipv6(address) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
+        };
+        let tls = match &host {
+            _ if url.scheme() == "http" => None,
+            Host::Domain(name) => Some(ServerName::try_from(name.clone()).map_err(|_| invalid("it names no host"))?),
+            Host::Ipv4(address) => Some(ServerName::IpAddress((*address).into())),
+            Host::Ipv6(address) => Some(ServerName::IpAddress((*address).into())),
+        };
+        Ok(Self { to: format!("{host}:{port}"), tls })
+    }
+
+    /// What the gateway could not reach is a connection that it ends: it tells why in the events.
+    fn unreachable(&self, error: &io::Error) -> Failure {
+        let code = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "ECONNREFUSED",
+            // What TLS has to say comes so.
+            io::ErrorKind::InvalidData => "tls",
+            _ => "ECONNRESET",
+        };
+        let hint = if code == "tls" { "" } else { " ('orchestrator events' tells more)" };
+        Failure::new(code, format!("cannot fetch from {}: {error}{hint}", self.to))
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(error) = cause.downcast_ref::<io::Error>() {
+                return self.unreachable(error);
+            }
+            source = cause.source();
+        }
+        if error.is_incomplete_message() {
+            return self.unreachable(&io::Error::new(io::ErrorKind::ConnectionReset, "the connection was closed"));
+        }
+        Failure::new("http", format!("cannot fetch from {}: {error}", self.to))
+    }
+}
+
+fn request(url: &Url, target: &Target, asked: Asked) -> Result<Request<Full<Bytes>>, Failure> {
+    let invalid = |text: String| Failure::new("EINVAL", text);
+    let method = Method::from_bytes(asked.method.as_bytes())
+        .ok()
+        .filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE))
+        .ok_or_else(|| invalid(format!("'{}' is no method to fetch with", asked.method)))?;
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static("orchestrator"));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    let mut own = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) else {
+            return Err(invalid(format!("the header '{name}' is none, or its value has a character that none may have")));
+        };
+        if OWN_HEADERS.contains(&known.as_str()) {
+            return Err(invalid(format!("the header '{known}' is not the service's to set")));
+        }
+        own.append(known, value);
+    }
+    headers.extend(own);
+    // Without the port where that is its scheme's own.
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| invalid(format!("{} has no host", target.to)))?);
+    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut request = Request::new(Full::new(Bytes::from(asked.body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|error| invalid(format!("cannot ask for '{path}': {error}")))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// A header that is no text is shown as its bytes, one character each.
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+/// The roots of the web, compiled in.
+fn tls() -> Arc<ClientConfig> {
+    static CONFIG: std::sync::OnceLock<Arc<ClientConfig>> = std::sync::OnceLock::new();
+    let make = || {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let provider = Arc::new(crypto::ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = versions.expect("the provider has the versions that it brings");
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    };
+    Arc::clone(CONFIG.get_or_init(make))
+}
