@@ -136,11 +136,17 @@ fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
 /// What the runner's own program is held to that opens files and connections for a js service: less than the service.
 fn js_io_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
     let service = grants(wanted, root, users);
-    let reach = |access| move |path: &PathBuf| Reach { path: path.clone(), access };
-    let written = wanted.write.iter().map(PathBuf::as_path).chain([root.temporary()]).map(Path::to_owned);
-    let written = written.map(|path| Reach { path, access: Access::Write });
+    let scratch = root.temporary().to_owned();
+    // Of the runtime's files the runner's program needs none, unless it is not the static one.
+    let lists = [
+        (Access::Execute, wanted.runtime.iter().filter(|path| path.exists()).cloned().collect()),
+        (Access::Read, wanted.read.clone()),
+        (Access::Write, [wanted.write.clone(), vec![scratch]].concat()),
+    ];
+    let reach =
+        |(access, paths): (Access, Vec<PathBuf>)| paths.into_iter().map(move |path| Reach { path, access });
     Grants {
-        reaches: wanted.read.iter().map(reach(Access::Read)).chain(written).collect(),
+        reaches: lists.into_iter().flat_map(reach).collect(),
         calls: Granted { subprocess: false, below_handles: true, ..service.calls },
         ..service
     }

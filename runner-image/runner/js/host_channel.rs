@@ -119,7 +119,8 @@ impl HostChannel {
     pub(super) fn wait(&self, other: Option<BorrowedFd<'_>>, until: Option<Instant>) {
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         let other = other.unwrap_or(self.socket.as_fd());
-        let mut both = [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
+        let mut both =
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
         // An interrupted sleep is a short sleep: the caller looks at everything again.
         let _ = poll(&mut both, timeout.as_ref());
     }

@@ -97,7 +97,7 @@
     #values = new Map();
 
     constructor(init = {}) {
-      const pairs = typeof init?.entries === "function" ? init.entries() : (init?.[Symbol.iterator] ? init : Object.entries(init ?? {}));
+      const pairs = init?.[Symbol.iterator] ? init : Object.entries(init ?? {});
       for (const [name, value] of pairs) this.append(name, value);
     }
 

@@ -42,8 +42,10 @@ pub(super) struct Io {
 }
 
 struct State {
-    /// None where nobody can be asked.
+    /// None where there was never anybody to ask.
     socket: Option<OwnedFd>,
+    /// Whether nobody answers any more. The socket is kept: this process closes nothing.
+    lost: bool,
     decoder: Decoder<Done>,
     /// By number, who waits for which answer, and whether the payload is to be a text.
     asked: HashMap<u64, (Persistent<Function<'static>>, bool)>,
@@ -68,6 +70,7 @@ impl Io {
         let greeting = socket.as_ref().map(greeting).transpose()?.unwrap_or_default();
         let state = State {
             socket,
+            lost: false,
             decoder: Decoder::default(),
             asked: HashMap::new(),
             last: 0,
@@ -117,7 +120,7 @@ impl Io {
 
     /// What becomes readable when there is an answer.
     pub(super) fn with_socket<T>(&self, wait: impl FnOnce(Option<BorrowedFd<'_>>) -> T) -> T {
-        wait(self.state.borrow().socket.as_ref().map(AsFd::as_fd))
+        wait(self.state.borrow().open().map(AsFd::as_fd))
     }
 
     /// Whether no answer is waited for.
@@ -128,7 +131,7 @@ impl Io {
     /// The answers that have come. Where none can come any more, every request is answered with that.
     pub(super) fn receive(&self) -> Vec<Message<Done>> {
         let mut state = self.state.borrow_mut();
-        let Some(socket) = &state.socket else { return Vec::new() };
+        let Some(socket) = state.open() else { return Vec::new() };
         let mut chunk = vec![0; CHUNK];
         let received = match recv(socket, &mut chunk[..], RecvFlags::DONTWAIT) {
             Ok((count @ 1.., _)) => state.decoder.take(&chunk[..count]).ok(),
@@ -136,7 +139,7 @@ impl Io {
             Ok((0, _)) | Err(_) => None,
         };
         received.unwrap_or_else(|| {
-            state.socket = None;
+            state.lost = true;
             let lost = |&id: &u64| Message { id, what: Done::Failed(lost()), payload: Vec::new() };
             state.asked.keys().map(lost).collect()
         })
@@ -200,7 +203,7 @@ impl Io {
         }
         let request: Request =
             serde_json::from_str(text).map_err(|error| Exception::throw_type(ctx, &error.to_string()))?;
-        if self.state.borrow().socket.is_none() {
+        if self.state.borrow().open().is_none() {
             return Err(Exception::throw_message(ctx, &lost().message));
         }
         let id = {
@@ -217,7 +220,7 @@ impl Io {
     /// Waits until it is on its way, which is not the service's fault. That nobody is there is seen when answers are read.
     fn send(&self, id: u64, request: &Request, body: &[u8]) {
         let state = self.state.borrow();
-        let Some(socket) = &state.socket else { return };
+        let Some(socket) = state.open() else { return };
         self.watchdog.uncounted(|| {
             write_all(socket.as_fd(), &line(id, request, body.len()));
             write_all(socket.as_fd(), body);
@@ -242,6 +245,12 @@ impl Io {
             }
         }
         Ok(answer)
+    }
+}
+
+impl State {
+    fn open(&self) -> Option<&OwnedFd> {
+        self.socket.as_ref().filter(|_| !self.lost)
     }
 }
 

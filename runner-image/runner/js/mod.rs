@@ -91,7 +91,8 @@ struct Start {
 
 /// Reads what the runner has prepared.
 fn prepare() -> std::io::Result<Start> {
-    let missing = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{what} is missing"));
+    let missing =
+        |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{what} is missing"));
     Ok(Start {
         socket: descriptors::inherited(HOST_DESCRIPTOR)?,
         // Where there is none, there is nothing to ask for: a host may be run by hand.

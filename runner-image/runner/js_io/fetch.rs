@@ -74,7 +74,10 @@ impl Client {
         let request = request(&url, &target, asked)?;
         let exchange = self.exchange(relay, &target, &url, request);
         let late = |_| {
-            Failure::new("timeout", format!("no whole answer from {} within {} s", target.to, TIME_LIMIT.as_secs()))
+            Failure::new(
+                "timeout",
+                format!("no whole answer from {} within {} s", target.to, TIME_LIMIT.as_secs()),
+            )
         };
         timeout(TIME_LIMIT, exchange).await.map_err(late)?
     }
@@ -132,14 +135,19 @@ impl Client {
         Ok(Fetched { response: Done::Response { status, url: url.to_string(), headers }, body, share })
     }
 
-    async fn collect(&self, response: Response<Incoming>, target: &Target) -> Result<(Vec<u8>, Share), Failure> {
+    async fn collect(
+        &self,
+        response: Response<Incoming>,
+        target: &Target,
+    ) -> Result<(Vec<u8>, Share), Failure> {
         let (mut body, mut share) = (Vec::new(), self.room.share());
         let mut incoming = response.into_body();
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| target.broken(&error))?;
             let Ok(data) = frame.into_data() else { continue };
             if (body.len() + data.len()) as u64 > LONGEST_PAYLOAD {
-                let text = format!("the answer of {} is longer than {} MiB", target.to, LONGEST_PAYLOAD >> 20);
+                let text =
+                    format!("the answer of {} is longer than {} MiB", target.to, LONGEST_PAYLOAD >> 20);
                 return Err(Failure::new("limit", text));
             }
             share.grow(data.len())?;
@@ -177,7 +185,9 @@ impl Target {
         };
         let tls = match &host {
             _ if url.scheme() == "http" => None,
-            Host::Domain(name) => Some(ServerName::try_from(name.clone()).map_err(|_| invalid("it names no host"))?),
+            Host::Domain(name) => {
+                Some(ServerName::try_from(name.clone()).map_err(|_| invalid("it names no host"))?)
+            }
             Host::Ipv4(address) => Some(ServerName::IpAddress((*address).into())),
             Host::Ipv6(address) => Some(ServerName::IpAddress((*address).into())),
         };
@@ -205,7 +215,8 @@ impl Target {
             source = cause.source();
         }
         if error.is_incomplete_message() {
-            return self.unreachable(&io::Error::new(io::ErrorKind::ConnectionReset, "the connection was closed"));
+            return self
+                .unreachable(&io::Error::new(io::ErrorKind::ConnectionReset, "the connection was closed"));
         }
         Failure::new("http", format!("cannot fetch from {}: {error}", self.to))
     }
@@ -222,8 +233,11 @@ fn request(url: &Url, target: &Target, asked: Asked) -> Result<Request<Full<Byte
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     let mut own = HeaderMap::new();
     for (name, value) in &asked.headers {
-        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) else {
-            return Err(invalid(format!("the header '{name}' is none, or its value has a character that none may have")));
+        let (Ok(known), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        else {
+            return Err(invalid(format!(
+                "the header '{name}' is none, or its value has a character that none may have"
+            )));
         };
         if OWN_HEADERS.contains(&known.as_str()) {
             return Err(invalid(format!("the header '{known}' is not the service's to set")));
@@ -233,11 +247,15 @@ fn request(url: &Url, target: &Target, asked: Asked) -> Result<Request<Full<Byte
     headers.extend(own);
     // Without the port where that is its scheme's own.
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| invalid(format!("{} has no host", target.to)))?);
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(host).map_err(|_| invalid(format!("{} has no host", target.to)))?,
+    );
     let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let mut request = Request::new(Full::new(Bytes::from(asked.body)));
     *request.method_mut() = method;
-    *request.uri_mut() = path.parse().map_err(|error| invalid(format!("cannot ask for '{path}': {error}")))?;
+    *request.uri_mut() =
+        path.parse().map_err(|error| invalid(format!("cannot ask for '{path}': {error}")))?;
     *request.headers_mut() = headers;
     Ok(request)
 }

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, ftruncate, mkdirat, openat, openat2,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, ftruncate, mkdirat, openat,
+    openat2, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -60,8 +60,12 @@ impl Files {
     /// # Errors
     /// Where a grant is not there any more.
     pub(crate) fn open(grants: &JsGrants) -> io::Result<Self> {
-        let scratch = openat(CWD, &grants.scratch, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut handles = vec![Handle { at: SCRATCH.into(), folder: scratch, file: None, writes: true }];
+        let mut handles = Vec::new();
+        if let Some(scratch) = &grants.scratch {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let folder = openat(CWD, scratch, flags, Mode::empty())?;
+            handles.push(Handle { at: SCRATCH.into(), folder, file: None, writes: true });
+        }
         for (paths, writes) in [(&grants.write, true), (&grants.read, false)] {
             for path in paths {
                 handles.push(Handle::open(path, writes)?);
@@ -74,7 +78,7 @@ impl Files {
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let place = self.find(path, Wish::Read)?;
         let read = || -> Result<Vec<u8>, Trouble> {
-            let file = place.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+            let file = place.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
             let length = regular(&fstat(&file)?)?;
             let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
             // It may grow meanwhile.
@@ -89,7 +93,7 @@ impl Files {
         let place = self.find(path, Wish::Write)?;
         let write = || -> Result<(), Trouble> {
             // Emptied only once it is known to be a file.
-            let file = place.open(OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK)?;
+            let file = place.open(OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY)?;
             regular(&fstat(&file)?)?;
             ftruncate(&file, 0)?;
             Ok(File::from(file).write_all(bytes)?)
@@ -142,7 +146,8 @@ impl Files {
                 FileType::Symlink => FileKind::Link,
                 _ => FileKind::Other,
             };
-            let modified = stat.st_mtime.saturating_mul(1000) + (stat.st_mtime_nsec / 1_000_000).cast_signed();
+            let modified =
+                stat.st_mtime.saturating_mul(1000) + (stat.st_mtime_nsec / 1_000_000).cast_signed();
             Ok(Done::Stat { kind, size: u64::try_from(stat.st_size).unwrap_or_default(), modified })
         };
         stat().map_err(|trouble| trouble.failure("look at", path))
@@ -162,7 +167,7 @@ impl Files {
     /// which is right because no link is ever followed.
     fn find(&self, path: &str, wish: Wish) -> Result<Place<'_>, Failure> {
         let whole = plain(Path::new(path)).ok_or_else(|| {
-            let text = format!("'{path}' is not a path from '/' on, without NUL: write it as 'orchestrator explain {}' shows it", self.service);
+            let text = format!("'{path}' is no path from '/' on");
             Failure::new("EINVAL", text)
         })?;
         let nearest = self.handles.iter().filter(|handle| handle.holds(&whole));
@@ -226,7 +231,7 @@ impl Place<'_> {
     fn open_below(&self, below: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        openat2(self.handle.folder.as_fd(), below, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode, within)
+        openat2(self.handle.folder.as_fd(), below, flags | OFlags::CLOEXEC, mode, within)
     }
 }
 
@@ -249,8 +254,13 @@ impl Trouble {
             Self::System(error) => {
                 let code = Errno::from_io_error(&error).map_or("EIO", name);
                 match code {
-                    "ELOOP" => Failure::new(code, format!("cannot {verb} '{path}': a symbolic link is on the way")),
-                    "EBUSY" => Failure::new(code, format!("cannot {verb} '{path}': it is in use, or what was granted itself")),
+                    "ELOOP" => {
+                        Failure::new(code, format!("cannot {verb} '{path}': a symbolic link is on the way"))
+                    }
+                    "EBUSY" => Failure::new(
+                        code,
+                        format!("cannot {verb} '{path}': it is in use, or what was granted itself"),
+                    ),
                     _ => Failure::new(code, format!("cannot {verb} '{path}': {error}")),
                 }
             }

@@ -18,8 +18,8 @@ pub(crate) const SCRATCH: &str = "/tmp";
 pub(crate) struct JsGrants {
     /// The service, as its manifest calls it.
     pub(crate) service: String,
-    /// Where its scratch folder is.
-    pub(crate) scratch: PathBuf,
+    /// Where its scratch folder is; none where it has no other than its user's.
+    pub(crate) scratch: Option<PathBuf>,
     /// Files and folders to be read.
     pub(crate) read: Vec<PathBuf>,
     /// Those to be read and written.
@@ -34,7 +34,7 @@ impl JsGrants {
         let root = || vec![PathBuf::from("/")];
         Self {
             service: service.into(),
-            scratch,
+            scratch: wanted.map(|_| scratch),
             read: wanted.map(|wanted| wanted.read.clone()).unwrap_or_default(),
             write: wanted.map_or_else(root, |wanted| wanted.write.clone()),
             connect: wanted

@@ -71,7 +71,8 @@ impl JsIo {
             readable = socket.readable() => readable?,
             _ = finished.wait_for(|finished| *finished) => return Ok(()),
         }
-        let nobody = matches!(recv(&socket, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((0, _)));
+        let nobody =
+            matches!(recv(&socket, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((0, _)));
         if nobody {
             return Ok(());
         }
@@ -83,8 +84,12 @@ impl JsIo {
             Ok(Ended { code: Some(0), .. }) | Err(_) => Ok(()),
             // Everything below the runner is ended with the service.
             Ok(_) if !init.has(service) => Ok(()),
-            Ok(Ended { code: Some(code), .. }) => Err(LostError::Ended(format!("exit code {code}, see its stderr"))),
-            Ok(Ended { signal, .. }) => Err(LostError::Ended(format!("signal {}", signal.unwrap_or_default()))),
+            Ok(Ended { code: Some(code), .. }) => {
+                Err(LostError::Ended(format!("exit code {code}, see its stderr")))
+            }
+            Ok(Ended { signal, .. }) => {
+                Err(LostError::Ended(format!("signal {}", signal.unwrap_or_default())))
+            }
         }
     }
 }

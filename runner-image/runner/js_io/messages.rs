@@ -185,7 +185,8 @@ mod tests {
     fn messages_are_the_same_however_they_are_cut() {
         let write = Request::Write { path: "/a".into() };
         let stat = Request::Stat { path: "/b".into() };
-        let bytes = [line(1, &write, 5), b"a\nb\n\n".to_vec(), line(2, &stat, 0), line(3, &write, 0)].concat();
+        let bytes =
+            [line(1, &write, 5), b"a\nb\n\n".to_vec(), line(2, &stat, 0), line(3, &write, 0)].concat();
         let whole = take(&bytes).unwrap();
         let expected = [(1, &write, &b"a\nb\n\n"[..]), (2, &stat, b""), (3, &write, b"")];
         let seen: Vec<_> = whole.iter().map(|m| (m.id, &m.what, &*m.payload)).collect();
@@ -200,7 +201,10 @@ mod tests {
 
     #[test]
     fn what_breaks_a_rule_is_said_and_not_kept() {
-        let long = format!("{{\"id\":1,\"payload\":{},\"what\":{{\"do\":\"write\",\"path\":\"/a\"}}}}\n", (64 << 20) + 1);
+        let long = format!(
+            "{{\"id\":1,\"payload\":{},\"what\":{{\"do\":\"write\",\"path\":\"/a\"}}}}\n",
+            (64 << 20) + 1
+        );
         assert!(matches!(take(long.as_bytes()), Err(Malformed::LongPayload(_))));
         assert!(matches!(take(&vec![b' '; LONGEST_LINE + 1]), Err(Malformed::LongLine)));
         for wrong in [

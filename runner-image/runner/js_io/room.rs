@@ -34,7 +34,8 @@ impl Room {
 impl Share {
     /// Takes this many bytes more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        let none = || Failure::new("limit", format!("more than {} MiB are under way at one time", MOST >> 20));
+        let none =
+            || Failure::new("limit", format!("more than {} MiB are under way at one time", MOST >> 20));
         let more = u32::try_from(bytes).map_err(|_| none())?;
         self.room.0.try_acquire_many(more).map_err(|_| none())?.forget();
         self.taken += bytes;

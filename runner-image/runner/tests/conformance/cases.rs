@@ -690,8 +690,7 @@ pub(crate) const ALL: &[Case] = &[
         kind: SERVICE,
         code: &[(QUICKJS, &[("main.js", "new Array(2 ** 31 - 1).join('x');\n")])],
         check: |mut host| {
-            let error =
-                json!({"name": "WatchdogError", "message": "a turn of the event loop took longer than 10 s", "stack": ""});
+            let error = json!({"name": "WatchdogError", "message": "a turn of the event loop took longer than 10 s", "stack": ""});
             assert_eq!(host.error("exception"), error);
             assert_eq!(host.ended(), ended(1, ""));
         },
