@@ -259,8 +259,9 @@ impl RemoteService<'_> {
         tasks.spawn(async move { Ok(listener.listen().await?) });
         let surroundings = Arc::new(surroundings);
         if let Some(js_io) = process.js_io {
-            let (surroundings, init, finished) = (surroundings.clone(), self.init.clone(), finished.clone());
-            tasks.spawn(async move { Ok(js_io.serve(surroundings, init, process.pid, finished).await?) });
+            let (surroundings, init, port) = (surroundings.clone(), self.init.clone(), self.port.clone());
+            let (service, finished) = (process.pid, finished.clone());
+            tasks.spawn(async move { Ok(js_io.serve(surroundings, init, port, service, finished).await?) });
         }
         let figures = tokio::spawn(resources::report(self.port.clone()));
         let prober = Prober {

@@ -154,6 +154,7 @@ impl Surroundings {
         &self,
         grants: &JsGrants,
         socket: &OwnedFd,
+        stdout: &OwnedFd,
         stderr: &OwnedFd,
     ) -> Result<Child, StartError> {
         let confinement = self.environs.js_io.as_ref().map(Confinement::new).transpose()?;
@@ -168,7 +169,7 @@ impl Surroundings {
             arguments: vec!["runner".into(), "js-io".into()],
             environment: Vec::new(),
             folder: Some(&self.folder),
-            descriptors: vec![null.as_fd(), null.as_fd(), stderr.as_fd(), reader.as_fd(), socket.as_fd()],
+            descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), reader.as_fd(), socket.as_fd()],
             die_with_parent: true,
             groups: &[],
             confinement: confinement.as_ref(),

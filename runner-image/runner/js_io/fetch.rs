@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use url::{Host, Url};
 
-use super::grants::denied;
+use super::grants::{DENIED, denied};
 use super::messages::{Done, Failure, LONGEST_PAYLOAD};
 use super::room::{Room, Share};
 
@@ -42,6 +42,8 @@ pub(crate) struct Client {
     /// None where there is no network of the service's own.
     relays: Option<Arc<[Relay]>>,
     room: Room,
+    /// Whom to trust.
+    roots: fn() -> RootCertStore,
 }
 
 /// A request, as the service wants it.
@@ -62,7 +64,7 @@ pub(crate) struct Fetched {
 impl Client {
     /// One for what these relays lead to.
     pub(crate) fn new(service: &str, relays: Option<&[Relay]>, room: Room) -> Self {
-        Self { service: service.into(), relays: relays.map(Into::into), room }
+        Self { service: service.into(), relays: relays.map(Into::into), room, roots: web_roots }
     }
 
     /// Sends a request and receives all of its response. Redirects are responses like any other.
@@ -86,7 +88,7 @@ impl Client {
     fn relay(&self, target: &Target) -> Result<&Relay, Failure> {
         let Some(relays) = &self.relays else {
             let text = format!("{} has no network: fetch needs 'sandbox: strict'", self.service);
-            return Err(Failure::new("denied", text));
+            return Err(Failure::new(DENIED, text));
         };
         relays.iter().find(|relay| relay.to == target.to).ok_or_else(|| {
             let to = &target.to;
@@ -108,7 +110,7 @@ impl Client {
         match &target.tls {
             None => self.speak(stream, target, url, request).await,
             Some(name) => {
-                let connector = TlsConnector::from(tls());
+                let connector = TlsConnector::from(tls((self.roots)()));
                 let stream = connector.connect(name.clone(), stream).await.map_err(failed)?;
                 self.speak(stream, target, url, request).await
             }
@@ -266,15 +268,114 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-/// The roots of the web, compiled in.
-fn tls() -> Arc<ClientConfig> {
-    static CONFIG: std::sync::OnceLock<Arc<ClientConfig>> = std::sync::OnceLock::new();
-    let make = || {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(crypto::ring::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = versions.expect("the provider has the versions that it brings");
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
-    };
-    Arc::clone(CONFIG.get_or_init(make))
+/// Those of the web, compiled in.
+fn web_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// What trusts these roots and nobody else.
+fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = versions.expect("the provider has the versions that it brings");
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::*;
+
+    /// For `api.example.com`, signed by itself, for a hundred years; nobody trusts it but who is told to.
+    const CERTIFICATE: &[u8] = include_bytes!("fixtures/certificate.der");
+    const KEY: &[u8] = include_bytes!("fixtures/key.der");
+
+    /// A server with that certificate, which answers one caller with its request; and a client that may call it by each of
+    /// these names.
+    async fn server(names: &[&str]) -> Client {
+        let key = PrivateKeyDer::try_from(KEY).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![CertificateDer::from(CERTIFICATE)], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", request.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+        });
+        let (address, port) = (address.ip(), address.port());
+        let relay = |name: &&str| Relay { address, port, to: format!("{name}:443") };
+        let relays: Vec<_> = names.iter().map(relay).collect();
+        Client::new("web", Some(&relays), Room::new())
+    }
+
+    fn trusting(client: Client) -> Client {
+        let roots = || {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from(CERTIFICATE)).unwrap();
+            roots
+        };
+        Client { roots, ..client }
+    }
+
+    async fn get(client: &Client, url: &str) -> Result<String, String> {
+        let asked = Asked { method: "GET".into(), url: url.into(), headers: Vec::new(), body: Vec::new() };
+        let fetched = client.fetch(asked).await.map_err(|failure| failure.code + ": " + &failure.message)?;
+        Ok(String::from_utf8(fetched.body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_over_tls_where_its_certificate_is_trusted_and_its_own() {
+        let client = trusting(server(&["api.example.com"]).await);
+        let seen = get(&client, "https://api.example.com/a?b").await.unwrap();
+        assert!(
+            seen.starts_with("GET /a?b HTTP/1.1\r\n") && seen.contains("host: api.example.com\r\n"),
+            "{seen}"
+        );
+
+        let other = trusting(server(&["other.example.com"]).await);
+        let error = get(&other, "https://other.example.com/").await.unwrap_err();
+        assert!(
+            error.starts_with("tls: cannot fetch from other.example.com:443: invalid peer certificate"),
+            "{error}"
+        );
+
+        let web = server(&["api.example.com"]).await;
+        let error = get(&web, "https://api.example.com/").await.unwrap_err();
+        assert_eq!(
+            error,
+            "tls: cannot fetch from api.example.com:443: invalid peer certificate: UnknownIssuer"
+        );
+    }
+
+    #[test]
+    fn a_url_leads_where_the_manifest_would_write_it() {
+        for (url, to) in [
+            ("http://DB/x", "db:80"),
+            ("https://db./", "db:443"),
+            ("http://db:6379", "db:6379"),
+            ("http://127.1/", "127.0.0.1:80"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+            ("http://[::ffff:10.0.0.1]/", "10.0.0.1:80"),
+            ("http://b\u{fc}cher.example/", "xn--bcher-kva.example:80"),
+        ] {
+            let target = Target::of(&Url::parse(url).unwrap()).map(|target| target.to);
+            assert_eq!(target.as_deref().ok(), Some(to), "{url}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ use super::messages::Failure;
 /// Where a js service finds its scratch folder, in every sandbox.
 pub(crate) const SCRATCH: &str = "/tmp";
 
+/// The code of an error that a grant would have prevented.
+pub(crate) const DENIED: &str = "denied";
+
 /// What is granted. What is not in here is denied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JsGrants {
@@ -53,5 +56,5 @@ impl JsGrants {
 /// manifest that would allow it, as in `fs.read: ["/srv/data"]`.
 pub(crate) fn denied(service: &str, tried: impl fmt::Display, line: impl fmt::Display) -> Failure {
     let text = format!("{service} may not {tried}; to allow it: services.{service}.permissions.{line}");
-    Failure::new("denied", text)
+    Failure::new(DENIED, text)
 }

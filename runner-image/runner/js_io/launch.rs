@@ -6,15 +6,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use orchestrator_port::message::control::Order;
+use bytes::Bytes;
+use orchestrator_port::message::control::{FromRemote, Order};
+use orchestrator_port::{Frame, PortSender};
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::descriptors::stream_pair;
 use orchestrator_sandbox::tree::Ended;
 use rustix::net::{RecvFlags, recv};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
 use super::grants::JsGrants;
 use super::messages::Greeting;
+use super::{LONGEST_TOLD, TOLD};
 use crate::init::Init;
 use crate::service_process::{StartError, Surroundings};
 
@@ -62,6 +68,7 @@ impl JsIo {
         self,
         surroundings: Arc<Surroundings>,
         init: Init,
+        port: PortSender,
         service: Pid,
         mut finished: watch::Receiver<bool>,
     ) -> Result<(), LostError> {
@@ -77,9 +84,11 @@ impl JsIo {
             return Ok(());
         }
         let socket = OwnedFd::from(socket.into_std()?);
-        let child = surroundings.start_js_io(&self.grants, &socket, &self.stderr)?;
+        let (told, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+        let child = surroundings.start_js_io(&self.grants, &socket, &stdout, &self.stderr)?;
         let ended = init.watch(child.pid);
-        drop((socket, self.stderr));
+        drop((socket, stdout, self.stderr));
+        tell(Receiver::from_owned_fd(told)?, port).await;
         match ended.await {
             Ok(Ended { code: Some(0), .. }) | Err(_) => Ok(()),
             // Everything below the runner is ended with the service.
@@ -91,5 +100,15 @@ impl JsIo {
                 Err(LostError::Ended(format!("signal {}", signal.unwrap_or_default())))
             }
         }
+    }
+}
+
+/// Passes on what was denied, until `js-io` ends.
+async fn tell(told: Receiver, port: PortSender) {
+    // More than it ever says, each time it says something.
+    let mut lines = BufReader::new(told.take((LONGEST_TOLD * TOLD) as u64)).lines();
+    while let Ok(Some(what)) = lines.next_line().await {
+        // If the connection has ended, the main task knows.
+        let _ = port.send(Frame::control(&FromRemote::Refused { what }, Bytes::new())).await;
     }
 }

@@ -20,9 +20,9 @@ pub(crate) mod launch;
 pub(crate) mod messages;
 mod room;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,9 +36,15 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use self::fetch::{Asked, Client, Fetched};
 use self::files::Files;
-pub(crate) use self::grants::{JsGrants, denied};
+pub(crate) use self::grants::{DENIED, JsGrants, denied};
 use self::messages::{DESCRIPTOR, Decoder, Done, Failure, IN_FLIGHT, Malformed, Message, Request, line};
 use self::room::{Room, Share};
+
+/// How many different denials are told. Each is an event that people read.
+const TOLD: usize = 64;
+
+/// The longest denial that is told, in bytes; what is longer is no path that anybody would grant.
+pub(crate) const LONGEST_TOLD: usize = 1024;
 
 /// The descriptor that its grants are read from.
 const GRANTS: i32 = 3;
@@ -74,7 +80,9 @@ pub(crate) fn run() -> Result<(), JsIoError> {
         let open = Arc::new(AtomicUsize::new(0));
         let room = Room::new();
         let client = Client::new(&grants.service, grants.connect.as_deref(), room.clone());
-        let worker = Worker { files, client, room, queue, open: Arc::clone(&open), fetches: HashMap::new() };
+        let (fetches, told) = (HashMap::new(), BTreeSet::new());
+        let service = grants.service.clone();
+        let worker = Worker { service, files, client, room, queue, open: Arc::clone(&open), fetches, told };
         tokio::select! {
             heard = worker.hear(reader) => heard,
             // The js process reads no more: it has ended.
@@ -103,6 +111,7 @@ type Outcome = (u64, Result<Fetched, Failure>);
 
 /// Does one request after the other, and fetches beside each other.
 struct Worker {
+    service: String,
     files: Files,
     client: Client,
     room: Room,
@@ -112,6 +121,8 @@ struct Worker {
     open: Arc<AtomicUsize>,
     /// How those that go on can be ended, by their numbers. One that is not in here any more is not answered again.
     fetches: HashMap<u64, AbortHandle>,
+    /// The denials that the runner has been told.
+    told: BTreeSet<String>,
 }
 
 impl Worker {
@@ -200,9 +211,26 @@ impl Worker {
         }
     }
 
-    fn answer(&self, id: u64, done: Done, payload: Vec<u8>, share: Share) {
+    fn answer(&mut self, id: u64, done: Done, payload: Vec<u8>, share: Share) {
+        if let Done::Failed(failure) = &done {
+            self.tell(failure);
+        }
         // Where the writer has gone, so has who would read it.
         let _ = self.queue.try_send(Answer { id, done, payload, _share: share });
+    }
+}
+
+impl Worker {
+    /// Tells the runner what was denied, a line each on standard output, so that who watches the service reads it even where
+    /// the service catches it.
+    fn tell(&mut self, failure: &Failure) {
+        let what = failure.message.strip_prefix(&*self.service).unwrap_or_default().trim();
+        let new = failure.code == DENIED && self.told.len() < TOLD && !self.told.contains(what);
+        if new && what.len() < LONGEST_TOLD {
+            self.told.insert(what.to_owned());
+            // Where the runner has gone, this process is about to.
+            let _ = writeln!(io::stdout(), "{}", what.replace('\n', "\u{fffd}"));
+        }
     }
 }
 

@@ -682,3 +682,33 @@ async fn a_service_that_asks_for_nothing_has_no_second_process() {
     // The first process of the namespace, and the service's.
     assert_eq!(below.len(), 2, "{below:?}");
 }
+
+#[tokio::test]
+async fn what_is_denied_is_told_once_even_where_the_service_catches_it() {
+    let code = "
+        for (let n = 0; n < 3; n += 1) await tried(() => fs.readText('/srv/a'));
+        await tried(() => fetch('http://x/'));
+        await tried(() => fs.readText('/srv/\\n/b'));
+        for (let n = 0; n < 100; n += 1) await tried(() => fs.readText(`/srv/${n}`));
+        await tried(() => fs.readText('/' + 'x'.repeat(5000)));\n";
+    let mut place = Place::new(Some(nothing(Sandbox::Strict)), None).await;
+    place.begin(&Files::new().code(code), BTreeMap::new()).await;
+    let rest = place.end().await;
+    let told: Vec<_> = rest
+        .messages
+        .iter()
+        .filter_map(|message| match message {
+            FromRemote::Refused { what } => Some(what.as_str()),
+            _ => None,
+        })
+        .collect();
+    let read = |path: &str| {
+        format!("may not read {path}; to allow it: services.web.permissions.fs.read: [\"{path}\"]")
+    };
+    assert_eq!(told[0], read("/srv/a"));
+    let connect = "may not connect to x:80; to allow it: services.web.permissions.net.connect: [\"x:80\"]";
+    assert_eq!(told[1], connect);
+    assert_eq!(told[2], read("/srv/\u{fffd}/b"));
+    assert_eq!(told[3], read("/srv/0"));
+    assert_eq!(told.len(), 64);
+}

@@ -10,7 +10,7 @@
 //!                                <-          Run
 //!     Running                    ->          the process is there
 //!     Started | StartFailed      ->          the service's own start() has returned | thrown
-//!     Output, Exception, Usage   ->          whenever
+//!     Output, Exception, Usage, Refused  ->  whenever
 //!                                <-          Probe                     answered by Probed
 //!     CloseRequested             ->          the service wants to be closed
 //!                                <-          Close
@@ -200,6 +200,11 @@ pub enum FromRemote {
         id: u64,
         /// None if it succeeded, else what went wrong, in a few words.
         failure: Option<String>,
+    },
+    /// The service tried what it is not granted. Each thing is said once, and not many of them.
+    Refused {
+        /// What, and what would allow it: the end of a sentence that begins with the replica.
+        what: String,
     },
     /// The service wants to be closed.
     CloseRequested,
