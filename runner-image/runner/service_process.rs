@@ -145,7 +145,7 @@ impl Surroundings {
 impl Surroundings {
     fn ask(&self, order: &Order, stderr: &OwnedFd) -> Result<(JsIo, OwnedFd), StartError> {
         let (environs, scratch) = (&self.environs, self.environs.root.temporary().to_owned());
-        let grants = JsGrants::new(&order.service, scratch, environs.wanted.as_ref());
+        let grants = JsGrants::new(order, scratch, environs.wanted.as_ref());
         stderr.try_clone().and_then(|stderr| JsIo::new(grants, stderr)).map_err(StartError::System)
     }
 

@@ -25,6 +25,8 @@ const LONGEST_LIST: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Files {
     service: String,
+    /// What relative paths start from.
+    base: PathBuf,
     handles: Vec<Handle>,
 }
 
@@ -71,7 +73,7 @@ impl Files {
                 handles.push(Handle::open(path, writes)?);
             }
         }
-        Ok(Self { service: grants.service.clone(), handles })
+        Ok(Self { service: grants.service.clone(), base: grants.base.clone(), handles })
     }
 
     /// The bytes of a file.
@@ -163,11 +165,11 @@ impl Files {
         make().map_err(|trouble| trouble.failure("make", path))
     }
 
-    /// The grant that is nearest to a path decides. A path is absolute; `.` and `..` in it are taken as they are written,
-    /// which is right because no link is ever followed.
+    /// The grant that is nearest to a path decides. `.` and `..` in it are taken as they are written, which is right because
+    /// no link is ever followed.
     fn find(&self, path: &str, wish: Wish) -> Result<Place<'_>, Failure> {
-        let whole = plain(Path::new(path)).ok_or_else(|| {
-            let text = format!("'{path}' is no path from '/' on");
+        let whole = plain(&self.base.join(path)).ok_or_else(|| {
+            let text = format!("'{path}' is no path");
             Failure::new("EINVAL", text)
         })?;
         let nearest = self.handles.iter().filter(|handle| handle.holds(&whole));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use orchestrator_port::gateway::Relay;
 use orchestrator_port::launch::{Confinement as Wanted, Sandbox};
+use orchestrator_port::message::control::Order;
 use serde::{Deserialize, Serialize};
 
 use super::messages::Failure;
@@ -21,6 +22,8 @@ pub(crate) const DENIED: &str = "denied";
 pub(crate) struct JsGrants {
     /// The service, as its manifest calls it.
     pub(crate) service: String,
+    /// What relative paths start from, absolute; empty where nothing is.
+    pub(crate) base: PathBuf,
     /// Where its scratch folder is; none where it has no other than its user's.
     pub(crate) scratch: Option<PathBuf>,
     /// Files and folders to be read.
@@ -33,10 +36,11 @@ pub(crate) struct JsGrants {
 
 impl JsGrants {
     /// What a ticket grants. Without a sandbox, a service's files are all that its user has.
-    pub(crate) fn new(service: &str, scratch: PathBuf, wanted: Option<&Wanted>) -> Self {
+    pub(crate) fn new(order: &Order, scratch: PathBuf, wanted: Option<&Wanted>) -> Self {
         let root = || vec![PathBuf::from("/")];
         Self {
-            service: service.into(),
+            service: order.service.clone(),
+            base: order.base.clone().into(),
             scratch: wanted.map(|_| scratch),
             read: wanted.map(|wanted| wanted.read.clone()).unwrap_or_default(),
             write: wanted.map_or_else(root, |wanted| wanted.write.clone()),

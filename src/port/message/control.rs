@@ -85,6 +85,9 @@ pub struct Order {
     pub code: String,
     /// The folder that it is run in, relative to the root folder.
     pub folder: String,
+    /// What the paths are relative to that a service opens as its manifest names them; empty where there is no such folder.
+    #[serde(default)]
+    pub base: String,
     /// The whole environment of the process, but for the few variables that the runner sets: see the runner.
     pub env: BTreeMap<String, String>,
     /// What it is given as files that nobody else sees, by their names.
