@@ -6,6 +6,7 @@ mod cli;
 mod control_api;
 mod house;
 mod jobs;
+mod js_outside;
 mod lifecycle;
 mod limits;
 mod logs;

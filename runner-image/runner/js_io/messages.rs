@@ -175,6 +175,9 @@ impl<T: DeserializeOwned> Decoder<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn take(bytes: &[u8]) -> Result<Vec<Message<Request>>, Malformed> {
@@ -196,6 +199,43 @@ mod tests {
             let mut cut_up = decoder.take(&bytes[..cut]).unwrap();
             cut_up.extend(decoder.take(&bytes[cut..]).unwrap());
             assert_eq!(cut_up, whole, "cut at {cut}");
+        }
+    }
+
+    /// A good conversation with some of its bytes changed, or anything at all.
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let good = [
+            line(1, &Request::Write { path: "/a".into() }, 3),
+            b"a\nb".to_vec(),
+            line(2, &Request::Abort { fetch: 1 }, 0),
+        ];
+        let change = (any::<prop::sample::Index>(), any::<u8>());
+        let changed = vec(change, 0..4).prop_map(move |changes| {
+            let mut bytes = good.concat();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes
+        });
+        prop_oneof![changed, vec(any::<u8>(), 0..256)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn whatever_comes_is_understood_or_refused_however_it_is_cut(bytes in hostile(), at in any::<prop::sample::Index>()) {
+            let (first, second) = bytes.split_at(at.index(bytes.len() + 1));
+            let mut decoder = Decoder::<Request>::default();
+            let cut = decoder.take(first).and_then(|mut messages| {
+                messages.extend(decoder.take(second)?);
+                Ok(messages)
+            });
+            match (take(&bytes), cut) {
+                (Ok(whole), Ok(cut)) => prop_assert_eq!(whole, cut),
+                (whole, cut) => prop_assert!(whole.is_err() && cut.is_err()),
+            }
         }
     }
 

@@ -490,6 +490,42 @@ async fn a_granted_host_is_asked_over_its_relay() {
 }
 
 #[tokio::test]
+async fn the_documented_service_is_one() {
+    for user in users() {
+        let files = Files::new();
+        std::fs::rename(files.at("read"), files.at("assets")).unwrap();
+        std::fs::rename(files.at("write"), files.at("state")).unwrap();
+        std::fs::write(files.at("assets/shop.json"), "{\"currency\":\"EUR\"}").unwrap();
+        open_to_all(&files.at("assets/shop.json"));
+        if let Some(user) = user {
+            chown(files.at("state"), Some(user), Some(user)).unwrap();
+        }
+        let address = Ipv4Addr::new(127, 1, 0, 2).into();
+        let confinement = Confinement {
+            read: vec![files.at("assets")],
+            write: vec![files.at("state")],
+            relays: vec![Relay { address, port: 80, to: "rates:80".into() }],
+            ..networked()
+        };
+        let mut place = Place::new(Some(confinement), user).await;
+        let code = include_str!("conformance/documented/outside.js");
+        let code = format!("// {}\n{code}", files.0.path().display());
+        place.begin(&code, BTreeMap::from([("token".into(), Secret(b"t0ken".into()))])).await;
+        let gateway = place.gateway.try_clone().unwrap();
+        let met = tokio::task::spawn_blocking(move || {
+            meet(&gateway, |_| b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"USD\":1.1}".to_vec())
+        });
+        assert_eq!(printed(place.end().await), "INFO rates are here currency=EUR\n", "as {user:?}");
+        let met = met.await.unwrap();
+        assert!(
+            met.contains("GET /of/EUR HTTP/1.1\r\n") && met.contains("authorization: Bearer t0ken\r\n"),
+            "{met}"
+        );
+        assert_eq!(std::fs::read_to_string(files.at("state/rates.json")).unwrap(), "{\"USD\":1.1}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_request_may_not_hold_and_an_answer_may_not_be_is_said() {
     let code = "
         await tried(() => fetch('http://db:81/'));

@@ -28,12 +28,6 @@
       return signal;
     }
 
-    static timeout(milliseconds) {
-      const signal = new AbortSignal();
-      setTimeout(() => abort(signal, new DOMException("it took too long", "TimeoutError")), milliseconds);
-      return signal;
-    }
-
     get aborted() {
       return this.#aborted;
     }

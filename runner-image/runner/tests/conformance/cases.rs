@@ -696,6 +696,16 @@ pub(crate) const ALL: &[Case] = &[
         },
     },
     Case {
+        name: "a_list_of_holes_that_is_sorted_for_ever_is_ended",
+        kind: SERVICE,
+        code: &[(QUICKJS, &[("main.js", "const holes = [];\nholes[2 ** 32 - 2] = 1;\nholes.sort();\n")])],
+        check: |mut host| {
+            let message = "a turn of the event loop took longer than 10 s";
+            assert_eq!(host.error("exception")["message"], message);
+            assert_eq!(host.ended(), ended(1, ""));
+        },
+    },
+    Case {
         name: "the_heap_has_a_limit",
         kind: SERVICE,
         code: &[(
