@@ -157,7 +157,12 @@ impl Surroundings {
         stdout: &OwnedFd,
         stderr: &OwnedFd,
     ) -> Result<Child, StartError> {
-        let confinement = self.environs.js_io.as_ref().map(Confinement::new).transpose()?;
+        let grants_left = self.environs.js_io.clone().map(|mut grants| {
+            // What has gone meanwhile is an error of who tries it, not the end of the service.
+            grants.reaches.retain(|reach| reach.path.exists());
+            grants
+        });
+        let confinement = grants_left.as_ref().map(Confinement::new).transpose()?;
         let (reader, mut writer) = io::pipe().map_err(StartError::System)?;
         let text = serde_json::to_vec(grants).map_err(|error| StartError::System(error.into()))?;
         // A ticket fits into a pipe, and so does this part of it.

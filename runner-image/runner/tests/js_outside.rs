@@ -414,7 +414,8 @@ async fn a_secret_is_read_by_its_name() {
     }
 }
 
-/// Reads a request from a connection that the runner has handed to the gateway, and answers it.
+/// Reads a request from a connection that the runner has handed to the gateway, and answers it. Where the connection ends
+/// before, there is what was heard of it.
 fn meet(gateway: &OwnedFd, answer: impl FnOnce(&str) -> Vec<u8>) -> String {
     poll(&mut [PollFd::new(gateway, PollFlags::IN)], None).unwrap();
     let packet = receive_packet(gateway, LONGEST_PACKET).unwrap().unwrap();
@@ -431,8 +432,10 @@ fn meet(gateway: &OwnedFd, answer: impl FnOnce(&str) -> Vec<u8>) -> String {
                 return String::from_utf8(packet.bytes).unwrap() + "\n" + &text;
             }
         }
-        let count = stream.read(&mut chunk).unwrap();
-        assert!(count > 0, "{text}");
+        let count = stream.read(&mut chunk).unwrap_or_default();
+        if count == 0 {
+            return text;
+        }
         request.extend_from_slice(&chunk[..count]);
     }
 }
