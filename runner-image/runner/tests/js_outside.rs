@@ -414,30 +414,40 @@ async fn a_secret_is_read_by_its_name() {
     }
 }
 
-/// Reads a request from a connection that the runner has handed to the gateway, and answers it. Where the connection ends
-/// before, there is what was heard of it.
-fn meet(gateway: &OwnedFd, answer: impl FnOnce(&str) -> Vec<u8>) -> String {
+/// The next connection that the runner hands to the gateway, with what it says about it.
+fn accept(gateway: &OwnedFd) -> (TcpStream, String) {
     poll(&mut [PollFd::new(gateway, PollFlags::IN)], None).unwrap();
     let packet = receive_packet(gateway, LONGEST_PACKET).unwrap().unwrap();
-    let mut stream = TcpStream::from(packet.descriptors.into_iter().next().unwrap());
+    let stream = TcpStream::from(packet.descriptors.into_iter().next().unwrap());
     stream.set_nonblocking(false).unwrap();
+    (stream, String::from_utf8(packet.bytes).unwrap())
+}
+
+/// Reads a request; where the connection ends before, what was heard of it.
+fn hear(stream: &mut TcpStream) -> String {
     let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         let text = String::from_utf8_lossy(&request).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             if length.is_none_or(|length| body.len() >= length.parse().unwrap()) {
-                // Who has heard enough hangs up.
-                let _ = stream.write_all(&answer(&text));
-                return String::from_utf8(packet.bytes).unwrap() + "\n" + &text;
+                return text;
             }
         }
-        let count = stream.read(&mut chunk).unwrap_or_default();
-        if count == 0 {
-            return text;
+        match stream.read(&mut chunk) {
+            Ok(count @ 1..) => request.extend_from_slice(&chunk[..count]),
+            _ => return text,
         }
-        request.extend_from_slice(&chunk[..count]);
     }
+}
+
+/// Answers the next request; answers with it, after what the runner says about its connection.
+fn meet(gateway: &OwnedFd, answer: &[u8]) -> String {
+    let (mut stream, said) = accept(gateway);
+    let request = hear(&mut stream);
+    // Who has heard enough hangs up.
+    let _ = stream.write_all(answer);
+    format!("{said}\n{request}")
 }
 
 fn networked() -> Confinement {
@@ -453,7 +463,7 @@ async fn fetching(user: Option<u32>, code: &str, answers: Vec<Vec<u8>>) -> (Stri
     place.begin(&Files::new().code(code), BTreeMap::new()).await;
     let gateway = place.gateway.try_clone().unwrap();
     let met = tokio::task::spawn_blocking(move || {
-        answers.into_iter().map(|bytes| meet(&gateway, |_| bytes)).collect::<Vec<_>>()
+        answers.iter().map(|bytes| meet(&gateway, bytes)).collect::<Vec<_>>()
     });
     let printed = printed(place.end().await);
     (printed, met.await.unwrap())
@@ -516,7 +526,7 @@ async fn the_documented_service_is_one() {
         place.begin(&code, BTreeMap::from([("token".into(), Secret(b"t0ken".into()))])).await;
         let gateway = place.gateway.try_clone().unwrap();
         let met = tokio::task::spawn_blocking(move || {
-            meet(&gateway, |_| b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"USD\":1.1}".to_vec())
+            meet(&gateway, b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"USD\":1.1}")
         });
         assert_eq!(printed(place.end().await), "INFO rates are here currency=EUR\n", "as {user:?}");
         let met = met.await.unwrap();
@@ -560,9 +570,9 @@ async fn what_a_request_may_not_hold_and_an_answer_may_not_be_is_said() {
         place.begin(&Files::new().code(code), BTreeMap::new()).await;
         let gateway = place.gateway.try_clone().unwrap();
         let met = tokio::task::spawn_blocking(move || {
-            let mut met: Vec<_> = answers.into_iter().map(|bytes| meet(&gateway, |_| bytes)).collect();
+            let mut met: Vec<_> = answers.iter().map(|bytes| meet(&gateway, bytes)).collect();
             refuse_tls(&gateway);
-            met.extend(rest.into_iter().map(|bytes| meet(&gateway, |_| bytes)));
+            met.extend(rest.iter().map(|bytes| meet(&gateway, bytes)));
             met
         });
         let connect = |to: &str| {
@@ -596,10 +606,7 @@ async fn what_a_request_may_not_hold_and_an_answer_may_not_be_is_said() {
 
 /// Answers a greeting of TLS in HTTP, as a server does that was named with the wrong scheme.
 fn refuse_tls(gateway: &OwnedFd) {
-    poll(&mut [PollFd::new(gateway, PollFlags::IN)], None).unwrap();
-    let packet = receive_packet(gateway, LONGEST_PACKET).unwrap().unwrap();
-    let mut stream = TcpStream::from(packet.descriptors.into_iter().next().unwrap());
-    stream.set_nonblocking(false).unwrap();
+    let (mut stream, _) = accept(gateway);
     let mut hello = [0; 4096];
     let count = stream.read(&mut hello).unwrap();
     assert_eq!(hello[0], 22, "a handshake");
@@ -620,11 +627,16 @@ async fn a_request_that_is_aborted_is_over_and_others_go_on() {
         place.begin(&Files::new().code(code), BTreeMap::new()).await;
         let gateway = place.gateway.try_clone().unwrap();
         let met = tokio::task::spawn_blocking(move || {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnext";
-            // Whether the first one is seen at all is a matter of time.
-            while !meet(&gateway, |text| if text.contains("/next") { answer.to_vec() } else { Vec::new() })
-                .contains("/next")
-            {}
+            // Held open, so that only the service ends the first one. Whether it is seen at all is a matter of time.
+            let mut held = Vec::new();
+            loop {
+                let (mut stream, _) = accept(&gateway);
+                if hear(&mut stream).contains("/next") {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnext");
+                    return;
+                }
+                held.push(stream);
+            }
         });
         assert_eq!(printed(place.end().await), "20 - the operation was aborted\nnext\n", "as {user:?}");
         met.await.unwrap();
