@@ -56,11 +56,12 @@ pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
     let runner = File::open("/proc/self/exe").map_err(ConfineError::Program)?.into();
     let on_host = || RootFolder::prepare(ticket.root.clone()).map_err(ConfineError::Root);
     match &ticket.confinement {
-        None => Ok(Environs { root: on_host()?, runner, confinement: None, checks: Vec::new() }),
-        Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
+        None => {
             let root = on_host()?;
-            let grants = grants(wanted, &root, Users::One);
-            checked(root, runner, Confinement::new(&grants)?, Sandbox::Landlock, &ticket.socket)
+            Ok(Environs { root, runner, confinement: None, wanted: None, js_io: None, checks: Vec::new() })
+        }
+        Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
+            checked(on_host()?, runner, wanted, Users::One, &ticket.socket)
         }
         Some(wanted) => enter_namespaces(wanted, ticket, runner),
     }
@@ -71,21 +72,22 @@ fn enter_namespaces(wanted: &Wanted, ticket: &Ticket, runner: OwnedFd) -> Result
     let own = |address: &IpAddr| *address != IpAddr::V6(Ipv6Addr::LOCALHOST) && !is_v4_loopback(address);
     let addresses: BTreeSet<_> = wanted.relays.iter().map(|relay| relay.address).filter(own).collect();
     enter(&view(wanted, users), &ticket.root, &wanted.hostname, &Vec::from_iter(addresses))?;
-    let root = RootFolder::in_view();
-    let confinement = Confinement::new(&grants(wanted, &root, users))?;
-    checked(root, runner, confinement, Sandbox::Strict, &ticket.socket)
+    checked(RootFolder::in_view(), runner, wanted, users, &ticket.socket)
 }
 
 /// A place that has been looked at from inside. The controller's socket is what no service may reach.
 fn checked(
     root: RootFolder,
     runner: OwnedFd,
-    confinement: Confinement,
-    sandbox: Sandbox,
+    wanted: &Wanted,
+    users: Users,
     canary: &Path,
 ) -> Result<Environs, ConfineError> {
-    let checks = self_check::check(&confinement, sandbox, runner.as_fd(), canary)?;
-    Ok(Environs { root, runner, confinement: Some(confinement), checks })
+    let confinement = Confinement::new(&grants(wanted, &root, users))?;
+    let checks = self_check::check(&confinement, wanted.sandbox, runner.as_fd(), canary)?;
+    let js_io = Some(js_io_grants(wanted, &root, users));
+    let (confinement, wanted) = (Some(confinement), Some(wanted.clone()));
+    Ok(Environs { root, runner, confinement, wanted, js_io, checks })
 }
 
 /// Those are the loopback interface's anyway.
@@ -120,9 +122,33 @@ fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
     ];
     Grants {
         reaches: reaches(wanted, root, among_host),
-        calls: Granted { subprocess: wanted.subprocess, network: wanted.network, among_host },
+        calls: Granted {
+            subprocess: wanted.subprocess,
+            network: wanted.network,
+            among_host,
+            below_handles: false,
+        },
         limits: limits.into_iter().filter_map(|(what, most)| Some(Limit { what, most: most? })).collect(),
         identity: (users == Users::Two).then_some(SERVICE),
+    }
+}
+
+/// What the runner's own program is held to that opens files and connections for a js service: less than the service.
+fn js_io_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
+    let service = grants(wanted, root, users);
+    let scratch = root.temporary().to_owned();
+    // Of the runtime's files the runner's program needs none, unless it is not the static one.
+    let lists = [
+        (Access::Execute, wanted.runtime.iter().filter(|path| path.exists()).cloned().collect()),
+        (Access::Read, wanted.read.clone()),
+        (Access::Write, [wanted.write.clone(), vec![scratch]].concat()),
+    ];
+    let reach =
+        |(access, paths): (Access, Vec<PathBuf>)| paths.into_iter().map(move |path| Reach { path, access });
+    Grants {
+        reaches: lists.into_iter().flat_map(reach).collect(),
+        calls: Granted { subprocess: false, below_handles: true, ..service.calls },
+        ..service
     }
 }
 

@@ -1,10 +1,11 @@
-//! The runner: one static program that the orchestrator carries inside itself, in three roles.
+//! The runner: one static program that the orchestrator carries inside itself, in one of several roles.
 //!
 //! - `runner keeper FOLDER`: the parent of a project's runners, a child of the orchestrator (`keeper.rs`).
 //! - `runner remote`: the RemoteService of one start (`remote_service.rs`).
 //! - `runner self-check SANDBOX RUNNER CANARY`: what a service would find in its place (`self_check.rs`).
 //! - `runner probe FOLDER`: tries what this host can enforce (`probe.rs`).
 //! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
+//! - `runner js-io`: the one that opens files and connections for it (`js_io/`).
 //!
 //! None of them is meant to be started by a person; what they need comes by descriptor.
 
@@ -14,6 +15,7 @@ mod confine;
 mod host_messages;
 mod init;
 mod js;
+mod js_io;
 mod keeper;
 mod output;
 mod plugin_host;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             ended => exit_code(ended),
         },
         (Some("js-host"), Some(_)) => js::host(),
+        (Some("js-io"), None) => exit_code(js_io::run()),
         (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
         (Some("self-check"), Some(sandbox)) => self_check::look(&sandbox, arguments.next()),
         _ => {

@@ -80,7 +80,7 @@ fn look(sandbox: Sandbox, users: Users, runner: BorrowedFd<'_>, canary: &Path) -
     let grants = Grants {
         // Its interfaces are listed there.
         reaches: vec![Reach { path: "/proc".into(), access: Access::Read }],
-        calls: Granted { subprocess: false, network: false, among_host },
+        calls: Granted { subprocess: false, network: false, among_host, below_handles: false },
         limits: Vec::new(),
         identity: (users == Users::Two).then_some(SERVICE),
     };

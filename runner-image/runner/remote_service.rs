@@ -8,7 +8,7 @@
 //!
 //! The main task hears the controller; it never waits for room to send while the service runs, so a controller that is
 //! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), two for the host protocol
-//! (`plugin_host.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
+//! (`plugin_host.rs`), one for what a js service asks for (`js_io/launch.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 use crate::chain;
 use crate::confine::{ConfineError, confine};
 use crate::init::Init;
+use crate::js_io::launch::LostError;
 use crate::output::{Rate, pump};
 use crate::plugin_host::{ListenError, PluginHost};
 use crate::probes::Prober;
@@ -99,6 +100,8 @@ pub(crate) enum RemoteError {
     Start(#[from] StartError),
     #[error("failed to hear the service")]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    JsIo(#[from] LostError),
     #[error("controller said something out of turn: {0}")]
     OutOfTurn(&'static str),
     #[error("told to end")]
@@ -253,12 +256,18 @@ impl RemoteService<'_> {
         if order.protocol == Protocol::None {
             self.say(&FromRemote::Started { methods: Vec::new(), health: false }).await?;
         }
-        tasks.spawn(listener.listen());
+        tasks.spawn(async move { Ok(listener.listen().await?) });
+        let surroundings = Arc::new(surroundings);
+        if let Some(js_io) = process.js_io {
+            let (surroundings, init, port) = (surroundings.clone(), self.init.clone(), self.port.clone());
+            let (service, finished) = (process.pid, finished.clone());
+            tasks.spawn(async move { Ok(js_io.serve(surroundings, init, port, service, finished).await?) });
+        }
         let figures = tokio::spawn(resources::report(self.port.clone()));
         let prober = Prober {
             host,
             init: self.init.clone(),
-            surroundings: Arc::new(surroundings),
+            surroundings,
             places: Arc::new(places(order, self.environs.root.path())?),
         };
         let mut service =
@@ -275,7 +284,7 @@ impl RemoteService<'_> {
     async fn attend(
         &mut self,
         service: &mut Service,
-        tasks: &mut JoinSet<Result<(), ListenError>>,
+        tasks: &mut JoinSet<Result<(), RemoteError>>,
         ended: &mut oneshot::Receiver<Ended>,
     ) -> Result<Ended, RemoteError> {
         loop {
@@ -293,7 +302,7 @@ impl RemoteService<'_> {
     /// After the service's process has ended: ends what it has left behind, and sends what all of them have written.
     async fn finish(
         &mut self,
-        mut tasks: JoinSet<Result<(), ListenError>>,
+        mut tasks: JoinSet<Result<(), RemoteError>>,
         finish: watch::Sender<bool>,
     ) -> Result<(), RemoteError> {
         let rest = async {

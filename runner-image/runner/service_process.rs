@@ -4,20 +4,23 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orchestrator_port::bundle::{EntryPath, PathError};
+use orchestrator_port::launch::Confinement as Wanted;
 use orchestrator_port::message::control::Order;
 use orchestrator_sandbox::Pid;
-use orchestrator_sandbox::confinement::Confinement;
+use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Grants};
 use orchestrator_sandbox::descriptors::stream_pair;
 use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::command::{CommandError, Places, explain, find};
+use crate::js_io::JsGrants;
+use crate::js_io::launch::{JsIo, asks};
 use crate::root_folder::RootFolder;
 
 /// The number of the host protocol's descriptor in a service's process.
@@ -34,6 +37,8 @@ pub(crate) struct ServiceProcess {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) host: OwnedFd,
+    /// What it asks for files and requests, where it cannot open anything itself.
+    pub(crate) js_io: Option<JsIo>,
 }
 
 /// Where a service's processes run, and what they are held to.
@@ -52,6 +57,10 @@ pub(crate) struct Environs {
     /// The runner's own program. In a service's process its path leads elsewhere, or nowhere.
     pub(crate) runner: OwnedFd,
     pub(crate) confinement: Option<Confinement>,
+    /// What the ticket grants; none where nothing is kept from the service.
+    pub(crate) wanted: Option<Wanted>,
+    /// What `js-io` is held to: the service's own files and connections, and nothing else of it.
+    pub(crate) js_io: Option<Grants>,
     /// What the confinement was checked for, and held.
     pub(crate) checks: Vec<String>,
 }
@@ -72,6 +81,8 @@ pub(crate) enum StartError {
     System(#[source] io::Error),
     #[error(transparent)]
     Spawn(SpawnError),
+    #[error("failed to confine what opens files and connections for the service")]
+    JsIo(#[from] ConfinementError),
 }
 
 impl Surroundings {
@@ -131,6 +142,47 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    fn ask(&self, order: &Order, stderr: &OwnedFd) -> Result<(JsIo, OwnedFd), StartError> {
+        let (environs, scratch) = (&self.environs, self.environs.root.temporary().to_owned());
+        let grants = JsGrants::new(order, scratch, environs.wanted.as_ref());
+        stderr.try_clone().and_then(|stderr| JsIo::new(grants, stderr)).map_err(StartError::System)
+    }
+
+    /// Starts the process that opens files and connections for a js service, on the other end of its socket.
+    pub(crate) fn start_js_io(
+        &self,
+        grants: &JsGrants,
+        socket: &OwnedFd,
+        stdout: &OwnedFd,
+        stderr: &OwnedFd,
+    ) -> Result<Child, StartError> {
+        let grants_left = self.environs.js_io.clone().map(|mut grants| {
+            // What has gone meanwhile is an error of who tries it, not the end of the service.
+            grants.reaches.retain(|reach| reach.path.exists());
+            grants
+        });
+        let confinement = grants_left.as_ref().map(Confinement::new).transpose()?;
+        let (reader, mut writer) = io::pipe().map_err(StartError::System)?;
+        let text = serde_json::to_vec(grants).map_err(|error| StartError::System(error.into()))?;
+        // A ticket fits into a pipe, and so does this part of it.
+        writer.write_all(&text).map_err(StartError::System)?;
+        drop(writer);
+        let null = null()?;
+        let launch = Launch {
+            program: Program::Descriptor(self.environs.runner.as_fd()),
+            arguments: vec!["runner".into(), "js-io".into()],
+            environment: Vec::new(),
+            folder: Some(&self.folder),
+            descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), reader.as_fd(), socket.as_fd()],
+            die_with_parent: true,
+            groups: &[],
+            confinement: confinement.as_ref(),
+        };
+        launch.spawn().map_err(StartError::Spawn)
+    }
+}
+
 impl ServiceProcess {
     /// Starts the process of this order. When this returns, its program runs.
     pub(crate) fn start(order: &Order, surroundings: &Surroundings, root: &Path) -> Result<Self, StartError> {
@@ -140,8 +192,11 @@ impl ServiceProcess {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| StartError::System(error.into()));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
         let (host, host_end) = stream_pair().map_err(StartError::System)?;
-        let child = surroundings.start(command, &[&null, &stdout_end, &stderr_end, &host_end], &places)?;
-        Ok(Self { pid: child.pid, stdout, stderr, host })
+        let mut descriptors = vec![&null, &stdout_end, &stderr_end, &host_end];
+        let asking = if asks(order) { Some(surroundings.ask(order, &stderr_end)?) } else { None };
+        descriptors.extend(asking.as_ref().map(|(_, end)| end));
+        let child = surroundings.start(command, &descriptors, &places)?;
+        Ok(Self { pid: child.pid, stdout, stderr, host, js_io: asking.map(|(js_io, _)| js_io) })
     }
 }
 

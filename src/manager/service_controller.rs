@@ -245,6 +245,10 @@ impl<'a> ServiceController<'a> {
             FromRemote::StartFailed(_) | FromRemote::Exception(_) | FromRemote::Exited { .. } => {
                 return self.hear_end(message).await;
             }
+            FromRemote::Refused { what } => {
+                let what = self.output.redactor.clean(what);
+                self.inbox.tell(Happening::Refused { what }).await;
+            }
             FromRemote::CloseRequested => self.inbox.tell(Happening::CloseRequested).await,
             FromRemote::Broken { error } => {
                 return Some(self.end.outcome(CrashReason::Environment { error }));

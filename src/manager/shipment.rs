@@ -167,6 +167,8 @@ impl Shipper {
             command: runtime.command.iter().chain(&service.args).cloned().collect(),
             code,
             folder: CODE.into(),
+            // A folder whose name is no text is no base: paths from '/' on are found all the same.
+            base: service.folder.to_str().unwrap_or_default().to_owned(),
             env: self.env_of(service, runtime),
             secrets: secrets::read(service)?,
             longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),

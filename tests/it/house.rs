@@ -55,6 +55,7 @@ fn licences_are_free_and_no_banned_crate_is_there() {
         "MIT",
         "BSD-2-Clause",
         "BSD-3-Clause",
+        "CDLA-Permissive-2.0",
         "ISC",
         "Unicode-3.0",
         "Unlicense",

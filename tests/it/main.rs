@@ -7,6 +7,7 @@ mod control_api;
 mod hostile;
 mod house;
 mod jobs;
+mod js_outside;
 mod lifecycle;
 mod limits;
 mod logs;

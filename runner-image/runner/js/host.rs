@@ -19,6 +19,7 @@ use rquickjs::{Object, Persistent, Promise};
 use super::engine::{Engine, Uncaught};
 use super::exports::{Exports, Hook};
 use super::host_channel::{FromRunner, HostChannel, HostSender, ToRunner};
+use super::io::Io;
 use super::timers::Timers;
 
 /// The process ends with this exit code.
@@ -64,6 +65,7 @@ pub(super) struct Host {
     channel: HostChannel,
     sender: Arc<HostSender>,
     timers: Timers,
+    io: Io,
     kind: Kind,
     phase: Phase,
     /// Set when the code is loaded.
@@ -76,12 +78,13 @@ pub(super) struct Host {
 
 impl Host {
     /// A service that is about to be loaded.
-    pub(super) fn new(engine: Engine, channel: HostChannel, timers: Timers, kind: Kind) -> Self {
+    pub(super) fn new(engine: Engine, channel: HostChannel, timers: Timers, io: Io, kind: Kind) -> Self {
         Self {
             engine,
             sender: channel.sender(),
             channel,
             timers,
+            io,
             kind,
             phase: Phase::Starting,
             namespace: None,
@@ -120,9 +123,12 @@ impl Host {
                 self.close()?;
                 continue;
             }
-            self.channel.wait(self.timers.next());
+            self.io.with_socket(|socket| self.channel.wait(socket, self.timers.next()));
             for message in self.channel.receive().map_err(|_| FAILED)? {
                 self.told(message)?;
+            }
+            for answer in self.io.receive() {
+                self.turn(|ctx| self.io.settle(ctx, answer))?;
             }
             self.call_timers()?;
         }
@@ -139,7 +145,7 @@ impl Host {
 
     /// Whether this is a job with nothing left to wait for, which will do nothing more.
     fn is_complete(&self) -> Result<bool, Exit> {
-        if self.kind == Kind::Service || !self.timers.is_empty() {
+        if self.kind == Kind::Service || !self.timers.is_empty() || !self.io.is_idle() {
             return Ok(false);
         }
         match self.phase {

@@ -115,11 +115,14 @@ impl HostChannel {
         Arc::clone(&self.sender)
     }
 
-    /// Sleeps until there is something to receive, or until that moment; without one, for ever.
-    pub(super) fn wait(&self, until: Option<Instant>) {
+    /// Sleeps until there is something to receive here or on `other`, or until that moment; without one, for ever.
+    pub(super) fn wait(&self, other: Option<BorrowedFd<'_>>, until: Option<Instant>) {
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
+        let other = other.unwrap_or(self.socket.as_fd());
+        let mut both =
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
         // An interrupted sleep is a short sleep: the caller looks at everything again.
-        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref());
+        let _ = poll(&mut both, timeout.as_ref());
     }
 
     /// What has come since the last time, in order.
@@ -182,7 +185,7 @@ fn line(message: &ToRunner<'_>) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Writes all of it to a socket that may or may not block. A failure means that the reader is gone.
-fn write_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) {
+pub(super) fn write_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(written) => bytes = &bytes[written..],

@@ -2,14 +2,16 @@
 //!
 //! It speaks docs/host-protocol.md like the host of any other language. One thread does everything, an event at a
 //! time (`host.rs`); a second one sleeps until the first does not come back (`watchdog.rs`). There is no async
-//! runtime: all that a service can wait for is a timer or a message. So the process needs few system calls, and has the
-//! others taken away before any of the service's code runs.
+//! runtime: all that a service can wait for is a timer, a message, or an answer of `js-io`, which does for it what it cannot
+//! do itself (`io.rs`). So the process needs few system calls, and has the others taken away before any of the service's
+//! code runs.
 
 mod engine;
 mod exports;
 mod globals;
 mod host;
 mod host_channel;
+mod io;
 mod modules;
 mod output;
 mod service_api;
@@ -20,9 +22,11 @@ mod thrown;
 mod timers;
 mod watchdog;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::fs;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
@@ -31,9 +35,12 @@ use std::time::Duration;
 
 use orchestrator_sandbox::{descriptors, seccomp};
 
+use crate::js_io::messages;
+
 use self::engine::Engine;
 use self::host::{Exit, Host, Kind};
 use self::host_channel::{HostChannel, ToRunner};
+use self::io::Io;
 use self::modules::Modules;
 use self::output::Output;
 use self::service_api::ServiceApi;
@@ -52,7 +59,7 @@ pub(crate) fn host() -> ExitCode {
         Ok(exit) => ExitCode::from(exit.0),
         Err(error) => {
             // Nobody else can be told: the process was not started by a runner.
-            let _ = writeln!(io::stderr(), "js-host: {error}");
+            let _ = writeln!(std::io::stderr(), "js-host: {error}");
             ExitCode::from(2)
         }
     }
@@ -68,6 +75,10 @@ fn start() -> Result<Exit, Box<dyn Error>> {
 /// What one start is made from.
 struct Start {
     socket: OwnedFd,
+    /// Where to ask for what this process cannot do.
+    asking: Option<OwnedFd>,
+    /// What it is given, by name.
+    secrets: BTreeMap<String, Vec<u8>>,
     /// The folder of the code.
     folder: PathBuf,
     /// The entry file.
@@ -79,10 +90,14 @@ struct Start {
 }
 
 /// Reads what the runner has prepared.
-fn prepare() -> io::Result<Start> {
-    let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is missing"));
+fn prepare() -> std::io::Result<Start> {
+    let missing =
+        |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{what} is missing"));
     Ok(Start {
         socket: descriptors::inherited(HOST_DESCRIPTOR)?,
+        // Where there is none, there is nothing to ask for: a host may be run by hand.
+        asking: descriptors::inherited(messages::DESCRIPTOR).ok(),
+        secrets: secrets()?,
         folder: env::current_dir()?,
         code: env::args_os().nth(2).map(PathBuf::from).ok_or_else(|| missing("the path of the code"))?,
         service: env::var("ORCHESTRATOR_SERVICE").unwrap_or_default(),
@@ -94,6 +109,16 @@ fn prepare() -> io::Result<Start> {
         },
         turn_limit: TURN_LIMIT,
     })
+}
+
+/// Those that the runner has put into a folder for this service.
+fn secrets() -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(BTreeMap::new()) };
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?))
+    };
+    fs::read_dir(folder)?.map(read).collect()
 }
 
 impl Start {
@@ -108,11 +133,12 @@ impl Start {
             stuck.try_send(&ToRunner::Exception { error: &overdue });
             process::exit(1);
         })?;
-        let output = Output::new(Arc::clone(&watchdog));
         let (service, replica) = (self.service, self.replica);
-        let api = ServiceApi { service, replica, sender: channel.sender(), output: output.clone() };
+        let io = Io::new(self.asking, &service, self.secrets, Arc::clone(&watchdog))?;
+        let (sender, output) = (channel.sender(), Output::new(Arc::clone(&watchdog)));
+        let api = ServiceApi { service, replica, sender, output: output.clone(), io: io.clone() };
         let (modules, entry) = Modules::read(&self.folder, &self.code, api)?;
-        Ok(Loaded { channel, watchdog, output, modules, entry, kind: self.kind })
+        Ok(Loaded { channel, watchdog, output, io, modules, entry, kind: self.kind })
     }
 }
 
@@ -121,6 +147,7 @@ struct Loaded {
     channel: HostChannel,
     watchdog: Arc<Watchdog>,
     output: Output,
+    io: Io,
     modules: Modules,
     entry: String,
     kind: Kind,
@@ -134,7 +161,11 @@ impl Loaded {
     fn run(self) -> Result<Exit, Box<dyn Error>> {
         let timers = Timers::default();
         let engine = Engine::new(self.modules.clone(), self.watchdog)?;
-        engine.with(|ctx| timers.install(&ctx).and_then(|()| globals::install(&ctx, &self.output)))?;
-        Ok(Host::new(engine, self.channel, timers, self.kind).run(&self.modules, &self.entry))
+        engine.with(|ctx| {
+            timers.install(&ctx)?;
+            self.io.install(&ctx)?;
+            globals::install(&ctx, &self.output)
+        })?;
+        Ok(Host::new(engine, self.channel, timers, self.io, self.kind).run(&self.modules, &self.entry))
     }
 }

@@ -1,5 +1,5 @@
 // The module `orchestrator`: docs/services.md.
-const { service, replica, close, writeOut, writeErr } = import.meta.host;
+const { service, replica, close, io, writeOut, writeErr } = import.meta.host;
 
 function json(value) {
   try {
@@ -27,4 +27,12 @@ const log = {
   error: (text, fields) => writeErr(line("ERROR", text, fields)),
 };
 
-export { service, replica, close, log };
+// What is outside of this process is made when it is first used.
+const outside = (part, names) =>
+  Object.fromEntries(names.map((name) => [name, { [name]: (...values) => io()[part][name](...values) }[name]]));
+
+const fs = outside("fs", ["list", "makeFolder", "read", "readText", "remove", "stat", "write", "writeText"]);
+const fetch = (...values) => io().fetch(...values);
+const secrets = outside("secrets", ["get"]);
+
+export { service, replica, close, log, fs, fetch, secrets };

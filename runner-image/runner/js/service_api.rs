@@ -6,6 +6,7 @@ use rquickjs::module::Declared;
 use rquickjs::{Ctx, Function, Module, Object, Result, Value};
 
 use super::host_channel::{HostSender, ToRunner};
+use super::io::Io;
 use super::output::{Output, Stream};
 use super::text;
 
@@ -22,6 +23,8 @@ pub(super) struct ServiceApi {
     pub(super) sender: Arc<HostSender>,
     /// Where log lines go.
     pub(super) output: Output,
+    /// Files, requests and secrets.
+    pub(super) io: Io,
 }
 
 impl ServiceApi {
@@ -41,6 +44,8 @@ impl ServiceApi {
         natives.set("replica", self.replica)?;
         let sender = Arc::clone(&self.sender);
         natives.set("close", Function::new(ctx.clone(), move || sender.send(&ToRunner::Close))?)?;
+        let io = self.io.clone();
+        natives.set("io", Function::new(ctx.clone(), move |ctx: Ctx<'js>| io.made(&ctx))?)?;
         for (name, stream) in [("writeOut", Stream::Stdout), ("writeErr", Stream::Stderr)] {
             let output = self.output.clone();
             let write =

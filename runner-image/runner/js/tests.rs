@@ -16,6 +16,8 @@ fn run(code: &str, turn_limit: Duration) -> (Exit, Value) {
     let (host, mut runner) = UnixStream::pair().unwrap();
     let start = Start {
         socket: host.into(),
+        asking: None,
+        secrets: BTreeMap::new(),
         folder: folder.path().into(),
         code: "main.js".into(),
         service: "test".into(),
@@ -52,7 +54,7 @@ fn whatever_does_not_come_back_is_stopped() {
         "/^(a+)+$/.test('a'.repeat(64) + 'b');",
     ] {
         let error = error(code, Duration::from_millis(50));
-        let stopped = "exception WatchdogError: one turn ran longer than 0.05 s";
+        let stopped = "exception WatchdogError: a turn of the event loop took longer than 0.05 s";
         // What is stopped only while it is described keeps its own kind.
         assert!(
             error == stopped || code.starts_with("throw") && error.starts_with("failed Error: "),

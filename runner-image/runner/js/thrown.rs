@@ -34,7 +34,7 @@ pub(super) fn describe<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Thrown {
 pub(super) fn overdue(limit: Duration) -> Thrown {
     Thrown {
         name: "WatchdogError".into(),
-        message: format!("one turn ran longer than {} s", limit.as_secs_f32()),
+        message: format!("a turn of the event loop took longer than {} s", limit.as_secs_f32()),
         stack: String::new(),
     }
 }

@@ -18,6 +18,7 @@ const QUOTES: [(&str, &[&str]); 2] = [
         "docs/services.md",
         &[
             "runner-image/runner/tests/conformance/documented/main.js",
+            "runner-image/runner/tests/conformance/documented/outside.js",
             "runner-image/runner/tests/conformance/documented/main.py",
         ],
     ),

@@ -29,6 +29,8 @@ pub struct Service {
     pub kind: Kind,
     /// What is shipped to its environment.
     pub code: Code,
+    /// The folder of its manifest, absolute: what the paths of its grants are relative to.
+    pub folder: PathBuf,
     /// The plugin that runs the code: `js`, `node`, `python`, `exec`, or an installed one.
     pub runtime: String,
     /// Arguments for the program.

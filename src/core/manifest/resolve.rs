@@ -192,6 +192,7 @@ fn service(
         name: named.name.clone()?,
         kind,
         code,
+        folder: around.folder.to_owned(),
         runtime,
         args: value(&raw.args).unwrap_or_default(),
         env: raw.permissions.env.clone(),

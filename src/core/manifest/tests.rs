@@ -111,6 +111,7 @@ fn what_is_not_written_is_the_default() {
         name: named("web"),
         kind: Kind::Service,
         code: Code::Path("/shop/web.js".into()),
+        folder: "/shop".into(),
         runtime: "js".into(),
         args: Vec::new(),
         env: BTreeMap::new(),

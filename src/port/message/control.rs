@@ -10,7 +10,7 @@
 //!                                <-          Run
 //!     Running                    ->          the process is there
 //!     Started | StartFailed      ->          the service's own start() has returned | thrown
-//!     Output, Exception, Usage   ->          whenever
+//!     Output, Exception, Usage, Refused  ->  whenever
 //!                                <-          Probe                     answered by Probed
 //!     CloseRequested             ->          the service wants to be closed
 //!                                <-          Close
@@ -85,6 +85,9 @@ pub struct Order {
     pub code: String,
     /// The folder that it is run in, relative to the root folder.
     pub folder: String,
+    /// What the paths are relative to that a service opens as its manifest names them; empty where there is no such folder.
+    #[serde(default)]
+    pub base: String,
     /// The whole environment of the process, but for the few variables that the runner sets: see the runner.
     pub env: BTreeMap<String, String>,
     /// What it is given as files that nobody else sees, by their names.
@@ -200,6 +203,11 @@ pub enum FromRemote {
         id: u64,
         /// None if it succeeded, else what went wrong, in a few words.
         failure: Option<String>,
+    },
+    /// The service tried what it is not granted. Each thing is said once, and not many of them.
+    Refused {
+        /// What, and what would allow it: the end of a sentence that begins with the replica.
+        what: String,
     },
     /// The service wants to be closed.
     CloseRequested,

@@ -33,6 +33,9 @@ pub struct Granted {
     /// Whether it lives among the host's own files and processes, without namespaces: then what Landlock does not
     /// restrict (modes, owners, times and attributes of files, others' priorities) is forbidden here.
     pub among_host: bool,
+    /// Whether it may open files below a folder's descriptor and nowhere else (`openat2`). For the runner's own programs:
+    /// no filter can see the mode of a file that is made so, and a service may choose none that changes users.
+    pub below_handles: bool,
 }
 
 /// One filter, as the kernel takes it.
@@ -59,8 +62,12 @@ pub fn filters(granted: Granted) -> Result<Vec<Filter>, FilterError> {
     if granted.among_host {
         forbid_others_files_and_processes(&mut forbidden);
     }
+    let mut allowed = allowed();
+    if granted.below_handles {
+        allowed.always(libc::SYS_openat2);
+    }
     Ok(vec![
-        build(allowed(), errno(libc::ENOSYS), SeccompAction::Allow)?,
+        build(allowed, errno(libc::ENOSYS), SeccompAction::Allow)?,
         build(forbidden, SeccompAction::Allow, errno(libc::EPERM))?,
         build(ungranted(granted), SeccompAction::Allow, errno(libc::EACCES))?,
     ])

@@ -64,8 +64,9 @@ fn ask(stack: &[Filter], call: i64, arguments: [u64; 6]) -> Answer {
     })
 }
 
-const NOTHING: Granted = Granted { subprocess: false, network: false, among_host: false };
-const EVERYTHING: Granted = Granted { subprocess: true, network: true, among_host: false };
+const NOTHING: Granted =
+    Granted { subprocess: false, network: false, among_host: false, below_handles: false };
+const EVERYTHING: Granted = Granted { subprocess: true, network: true, ..NOTHING };
 
 fn stack(granted: Granted) -> Vec<Filter> {
     filters(granted).unwrap()
@@ -89,6 +90,13 @@ fn what_is_on_the_list_passes_and_what_is_not_does_not_exist() {
     }
     // The numbers of x32.
     assert_eq!(ask(&stack, 0x4000_0000 + libc::SYS_open, [0; 6]), Errno(libc::ENOSYS));
+}
+
+#[test]
+fn only_the_runners_own_programs_open_below_handles() {
+    let own = stack(Granted { below_handles: true, ..NOTHING });
+    assert_eq!(ask(&own, libc::SYS_openat2, [0; 6]), Pass);
+    assert_eq!(ask(&own, libc::SYS_name_to_handle_at, [0; 6]), Errno(libc::EPERM));
 }
 
 #[test]

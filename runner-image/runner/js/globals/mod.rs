@@ -29,5 +29,7 @@ pub(super) fn install(ctx: &Ctx<'_>, output: &Output) -> Result<()> {
         source: include_str!("structured_clone.js"),
         natives: |_, _| Ok(()),
     };
-    structured_clone.install(ctx, &["structuredClone"])
+    structured_clone.install(ctx, &["structuredClone"])?;
+    let abort = Script { name: "abort", source: include_str!("abort.js"), natives: |_, _| Ok(()) };
+    abort.install(ctx, &["AbortController", "AbortSignal"])
 }

@@ -680,7 +680,7 @@ pub(crate) const ALL: &[Case] = &[
         )],
         check: |mut host| {
             let error = host.error("exception");
-            assert_eq!(error["message"], "one turn ran longer than 10 s", "{error}");
+            assert_eq!(error["message"], "a turn of the event loop took longer than 10 s", "{error}");
             assert_eq!(error["name"], "WatchdogError");
             assert_eq!(host.ended(), ended(1, ""));
         },
@@ -690,9 +690,18 @@ pub(crate) const ALL: &[Case] = &[
         kind: SERVICE,
         code: &[(QUICKJS, &[("main.js", "new Array(2 ** 31 - 1).join('x');\n")])],
         check: |mut host| {
-            let error =
-                json!({"name": "WatchdogError", "message": "one turn ran longer than 10 s", "stack": ""});
+            let error = json!({"name": "WatchdogError", "message": "a turn of the event loop took longer than 10 s", "stack": ""});
             assert_eq!(host.error("exception"), error);
+            assert_eq!(host.ended(), ended(1, ""));
+        },
+    },
+    Case {
+        name: "a_list_of_holes_that_is_sorted_for_ever_is_ended",
+        kind: SERVICE,
+        code: &[(QUICKJS, &[("main.js", "const holes = [];\nholes[2 ** 32 - 2] = 1;\nholes.sort();\n")])],
+        check: |mut host| {
+            let message = "a turn of the event loop took longer than 10 s";
+            assert_eq!(host.error("exception")["message"], message);
             assert_eq!(host.ended(), ended(1, ""));
         },
     },
