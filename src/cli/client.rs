@@ -30,6 +30,13 @@ pub(crate) struct Lines {
     buffer: Vec<u8>,
 }
 
+/// What came of a call.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    stream: bool,
+    pub(crate) lines: Lines,
+}
+
 impl Client {
     pub(crate) fn new(socket: &Path) -> Self {
         Self { socket: socket.into() }
@@ -49,6 +56,15 @@ impl Client {
     pub(crate) async fn post<T: Serialize>(&self, path: &str, body: &T) -> Result<(), Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::internal(&error))?;
         self.call(Method::POST, path, body.into()).await.map(|_| ())
+    }
+
+    /// Asks for something with a body, and for what comes of it.
+    pub(crate) async fn ask<T: Serialize>(&self, path: &str, body: &T) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::internal(&error))?;
+        let response = self.call(Method::POST, path, body.into()).await?;
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        let stream = kind == Some("text/event-stream");
+        Ok(Answer { stream, lines: Lines { body: response.into_body(), buffer: Vec::new() } })
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
@@ -73,7 +89,26 @@ impl Client {
     }
 }
 
+impl Answer {
+    /// Whether it is many values, as server-sent events.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.stream
+    }
+}
+
 impl Lines {
+    /// The next line, without its end; None at the end.
+    pub(crate) async fn next_line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).take(end).collect();
+                return Some(String::from_utf8_lossy(&line).into_owned());
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.buffer.extend(frame.into_data().unwrap_or_default());
+        }
+    }
+
     /// The next value; None at the end.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, Failure>> {
         loop {
@@ -89,7 +124,8 @@ impl Lines {
         }
     }
 
-    async fn whole<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+    /// All of it, as one value.
+    pub(crate) async fn whole<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| unreachable(&error))?;
             self.buffer.extend(frame.into_data().unwrap_or_default());
@@ -103,14 +139,20 @@ fn unreachable(error: &dyn std::error::Error) -> Failure {
     Failure::new(Code::NotRunning, message)
 }
 
-fn failure_of(error: wire::FailureBody) -> Failure {
+pub(crate) fn failure_of(error: wire::FailureBody) -> Failure {
     let code = match error.kind.as_str() {
         "unknown-service" | "bad-request" => Code::Usage,
         "ended" => Code::NotRunning,
+        "timeout" => Code::TimedOut,
         "internal" => Code::Internal,
         _ => Code::Failed,
     };
-    Failure::new(code, error.message)
+    let mut text = error.message;
+    if let Some(thrown) = error.thrown {
+        let place = thrown.stack.lines().next().map(|line| format!(", {}", line.trim())).unwrap_or_default();
+        text = format!("{}: {text}{place}", thrown.name);
+    }
+    Failure::new(code, text)
 }
 
 impl From<io::Error> for Failure {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use orchestrator_core::report::{Finish, Snapshot};
 use orchestrator_core::routing::Fault;
 use orchestrator_core::supervisor::{Refusal, Request, Unmet};
-use orchestrator_port::message::service::Payload;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event_stream::{EventReader, EventView};
@@ -105,20 +105,20 @@ impl ManagerHandle {
         self.logs.newest()
     }
 
-    /// Calls a method of a service, for the person who runs the project.
+    /// Calls a method of a service, for the person who runs the project. The arguments are a list, as JSON.
     ///
     /// # Errors
     /// With why there is no answer.
-    pub async fn call(&self, call: OperatorCall, payload: Payload) -> Result<Answer, Fault> {
-        self.router.call(call, payload).await
+    pub async fn call(&self, call: OperatorCall, arguments: Bytes) -> Result<Answer, Fault> {
+        self.router.call(call, arguments).await
     }
 
-    /// Tells an event to every service that listens to it. Answers with how many replicas that are.
+    /// Tells an event, with this JSON, to every service that listens to it. Answers with how many replicas that are.
     ///
     /// # Errors
     /// With why it was not told.
-    pub async fn emit(&self, event: String, payload: Payload) -> Result<u64, Fault> {
-        self.router.emit(event, payload).await
+    pub async fn emit(&self, event: String, data: Bytes) -> Result<u64, Fault> {
+        self.router.emit(event, data).await
     }
 
     /// Waits for the end of the project.

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod call;
 mod check;
 mod completions;
 mod detach;
@@ -43,6 +44,10 @@ pub(crate) enum Verb {
     Stop(services::Args),
     /// Close services and what depends on them, then start all that again
     Restart(services::Args),
+    /// Call a method of a running service
+    Call(call::Args),
+    /// Tell an event to the services that listen to it
+    Emit(call::EmitArgs),
     /// Check a manifest, and do nothing else
     Check(check::Args),
     /// Show what a service finds and may do
@@ -70,6 +75,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Start(args) => services::run("start", args, context).await,
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
+        Verb::Call(args) => call::run(args, context).await,
+        Verb::Emit(args) => call::emit(args, context).await,
         Verb::Check(args) => check::run(&args, context),
         Verb::Explain(args) => explain::run(&args, context),
         Verb::Doctor(args) => doctor::run(&args, context),

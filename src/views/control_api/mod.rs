@@ -6,6 +6,7 @@
 //! project to its end is told the last of it before the socket goes.
 
 mod asked;
+mod calls;
 mod routes;
 pub mod wire;
 

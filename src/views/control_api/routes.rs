@@ -14,7 +14,7 @@ use orchestrator_manager::{EventItem, LogItem, LogQuery, ManagerHandle, RequestE
 use serde::Serialize;
 
 use super::asked::{Asked, Told, Verb};
-use super::wire;
+use super::{calls, wire};
 
 pub(super) fn router(handle: ManagerHandle) -> Router {
     Router::new()
@@ -23,6 +23,8 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/logs", get(logs))
         .route("/v1/services/{verb}", post(services))
+        .route("/v1/services/{service}/{method}", post(calls::call))
+        .route("/v1/events/{event}", post(calls::emit))
         .route("/v1/shutdown", post(shutdown))
         .fallback(wrong_path)
         .method_not_allowed_fallback(wrong_method)
@@ -35,7 +37,7 @@ pub(super) struct Refused(pub(super) StatusCode, pub(super) &'static str, pub(su
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(status, kind, message) = self;
-        let error = wire::FailureBody { kind: kind.into(), message };
+        let error = wire::FailureBody { kind: kind.into(), message, thrown: None };
         (status, Json(wire::Failure { error })).into_response()
     }
 }
@@ -130,7 +132,8 @@ async fn shutdown(
 }
 
 async fn wrong_path() -> Refused {
-    let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB or /v1/shutdown";
+    let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, \
+               /v1/services/SERVICE/METHOD, /v1/events/EVENT or /v1/shutdown";
     Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
 }
 

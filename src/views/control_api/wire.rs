@@ -25,6 +25,37 @@ pub struct Shutdown {
     pub kill: bool,
 }
 
+/// The query of `POST /v1/services/SERVICE/METHOD`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// How long it may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// How often it may be tried again; -1 for as often as there is time.
+    #[serde(default)]
+    pub retries: i64,
+    /// Calls with the same key go to the same replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// The answer of `POST /v1/events/EVENT`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Emitted {
+    /// How many replicas it was sent to.
+    pub receivers: u64,
+}
+
+/// What a service has thrown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thrown {
+    /// Its type.
+    pub name: String,
+    /// Where.
+    pub stack: String,
+}
+
 /// The query of `GET /v1/events`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +122,12 @@ pub struct Failure {
 /// An error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailureBody {
-    /// What kind: `unknown-service`, `refused`, `unmet`, `ended`, `bad-request`, `internal`.
+    /// What kind: `unknown-service`, `refused`, `unmet`, `ended`, `bad-request`, `internal`; of a call the code of its
+    /// fault, as `timeout`.
     pub kind: String,
     /// What happened, in one line.
     pub message: String,
+    /// What a service has thrown, where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thrown: Option<Thrown>,
 }
