@@ -1,19 +1,20 @@
 // The node plugin's host: runs one service and speaks docs/host-protocol.md on descriptor 3.
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { makeTalk, offered } from "./talk.mjs";
 
 const DESCRIPTOR = 3;
 const TEXT_LIMIT = 64 * 1024;
-const HOOKS = ["start", "close", "health"];
 const folder = process.cwd();
 const code = process.argv[2];
 const isJob = process.env.ORCHESTRATOR_KIND === "job";
 
-let exported = { hooks: new Map(), methods: [] };
+let exported = { hooks: new Map(), methods: new Map() };
 let phase = "starting";
 
 // --- the channel ---
@@ -25,8 +26,8 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
 const wellFormed = (_key, value) => (typeof value === "string" ? value.toWellFormed() : value);
 
 // Waits until the runner has taken all of it: what is said last is never lost, and nothing is queued here.
-function say(message) {
-  let rest = Buffer.from(JSON.stringify(message, wellFormed) + "\n");
+function write(bytes) {
+  let rest = bytes;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(fs.writeSync(DESCRIPTOR, rest));
@@ -37,25 +38,77 @@ function say(message) {
   }
 }
 
-let received = Buffer.alloc(0);
+function say(message) {
+  write(Buffer.from(JSON.stringify(message, wellFormed) + "\n"));
+}
+
+// What came and is no whole message yet. The message whose payload is still coming has been read already.
+let received = [];
+let size = 0;
+let begun;
+
 channel.on("data", (chunk) => {
-  received = Buffer.concat([received, chunk]);
-  for (let end = received.indexOf("\n"); end !== -1; end = received.indexOf("\n")) {
-    const message = JSON.parse(received.subarray(0, end));
-    const next = end + 1 + (message.payload ?? 0);
-    if (next > received.length) return;
-    received = received.subarray(next);
-    told(message);
+  received.push(chunk);
+  size += chunk.length;
+  if (begun !== undefined && size < begun.payload) return;
+  let bytes = received.length === 1 ? chunk : Buffer.concat(received);
+  for (;;) {
+    if (begun === undefined) {
+      const end = bytes.indexOf(10);
+      if (end === -1) break;
+      begun = JSON.parse(bytes.toString("utf8", 0, end));
+      bytes = bytes.subarray(end + 1);
+    }
+    const length = begun.payload ?? 0;
+    if (length > bytes.length) break;
+    const [message, payload] = [begun, bytes.subarray(0, length)];
+    begun = undefined;
+    bytes = bytes.subarray(length);
+    told(message, payload);
   }
+  received = bytes.length === 0 ? [] : [bytes];
+  size = bytes.length;
 });
 channel.on("end", () => process.reallyExit(1));
 channel.on("error", () => process.reallyExit(1));
 
-function told(message) {
-  if (message.type === "health") health(message.id);
-  if (message.type === "close" && phase === "starting") process.reallyExit(0);
-  if (message.type === "close" && phase === "running") close();
+function told(message, payload) {
+  switch (message.type) {
+    case "health":
+      return health(message.id);
+    case "close":
+      if (phase === "starting") process.reallyExit(0);
+      return phase === "running" ? close() : undefined;
+    default: {
+      const { json } = message;
+      const behind = json === undefined ? undefined : new Uint8Array(payload.subarray(json));
+      talk.hear(message, payload.toString("utf8", 0, json), behind);
+    }
+  }
 }
+
+// --- other services ---
+
+const invocations = new AsyncLocalStorage();
+
+const talk = makeTalk({
+  send(message, text, parts) {
+    const body = text === "" ? undefined : Buffer.from(text.isWellFormed() ? text : text.toWellFormed());
+    if (body !== undefined) {
+      message.payload = parts.reduce((sum, part) => sum + part.byteLength, body.length);
+      if (parts.length > 0) message.json = body.length;
+    }
+    const line = JSON.stringify(message, wellFormed) + "\n";
+    write(body === undefined ? Buffer.from(line) : Buffer.concat([Buffer.from(line), body, ...parts]));
+  },
+  run: (invocation, deed) => invocations.run(invocation, deed),
+  current: () => invocations.getStore(),
+  busy: (flag) => {
+    if (isJob) channel[flag ? "ref" : "unref"]();
+  },
+  describe: (error) => describe(error),
+  complain: (text) => process.stderr.write(text + "\n"),
+});
 
 // --- exceptions ---
 
@@ -125,39 +178,6 @@ process.on("unhandledRejection", except);
 
 // --- the service ---
 
-function isNamespace(value) {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
-}
-
-function methodNames(name, value, depth) {
-  if (typeof value === "function") return /^class\b/.test(Function.prototype.toString.call(value)) ? [] : [name];
-  if (depth === 0 || !isNamespace(value)) return [];
-  return Object.keys(value).flatMap((key) => methodNames(`${name}.${key}`, value[key], depth - 1));
-}
-
-// What the module exports by name counts, and what its default export holds, if that is an object.
-function read(namespace) {
-  const hooks = new Map();
-  const methods = new Set();
-  const collect = (object, owner) => {
-    for (const key of Object.keys(object)) {
-      if (HOOKS.includes(key) && typeof object[key] === "function") {
-        if (!hooks.has(key)) hooks.set(key, () => object[key].call(owner));
-      } else if (key !== "default" && key !== "module.exports") {
-        for (const name of methodNames(key, object[key], 8)) methods.add(name);
-      }
-    }
-  };
-  const exports = namespace.default;
-  const isObject = typeof exports === "object" && exports !== null;
-  // The names that node finds in a CommonJS module are those of its default export, and are called on it.
-  collect(namespace, undefined);
-  if (isObject) collect(exports, exports);
-  return { hooks, methods: [...methods].sort() };
-}
-
 async function health(id) {
   let failure = null;
   try {
@@ -183,16 +203,17 @@ async function close() {
 
 async function start() {
   try {
-    exported = read(await import(pathToFileURL(code).href));
+    exported = offered(await import(pathToFileURL(code).href));
+    talk.serve(exported.methods);
     await exported.hooks.get("start")?.();
   } catch (error) {
     fail(error);
   }
   phase = "running";
-  say({ type: "started", methods: exported.methods, health: exported.hooks.has("health") });
+  say({ type: "started", methods: [...exported.methods.keys()].sort(), health: exported.hooks.has("health") });
 }
 
-globalThis[Symbol.for("orchestrator.close")] = () => say({ type: "close" });
+globalThis[Symbol.for("orchestrator.host")] = { close: () => say({ type: "close" }), ...talk.api };
 // The service gets its own arguments, after the name of its own file.
 process.argv.splice(1, 1);
 

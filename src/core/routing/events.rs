@@ -22,6 +22,13 @@ pub(super) struct Subscription {
     group: Option<String>,
 }
 
+/// As what a line hears an event.
+#[derive(Debug, Default)]
+struct Chosen {
+    all: bool,
+    groups: Vec<String>,
+}
+
 /// The events that are on their way to a line.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -102,12 +109,12 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         }
         let Some(from) = self.lines.get(&line).map(Line::shown) else { return };
         let mut receivers = 0;
-        for listener in self.listeners(line, event) {
+        for (listener, Chosen { all, groups }) in self.listeners(line, event) {
             let Some(state) = self.lines.get_mut(&listener) else { continue };
             if state.events.add(payload.weight()) {
                 receivers += 1;
                 let (event, from) = (event.to_owned(), from.clone());
-                self.tell(listener, Tell::Event { event, from }, payload.clone());
+                self.tell(listener, Tell::Event { event, from, all, groups }, payload.clone());
             } else if !std::mem::replace(&mut state.events.behind, true) {
                 self.outputs.push(Output::Behind { line: listener });
             }
@@ -115,8 +122,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.tell(line, Tell::Emitted { id, receivers }, P::default());
     }
 
-    fn listeners(&mut self, emitter: LineId, event: &str) -> Vec<LineId> {
-        let (mut all, mut groups, mut denials) = (Vec::new(), BTreeMap::new(), Vec::new());
+    fn listeners(&mut self, emitter: LineId, event: &str) -> BTreeMap<LineId, Chosen> {
+        let (mut all, mut groups, mut denials) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         let from = self.lines.get(&emitter).and_then(Line::service).cloned();
         for (service, member) in &self.services {
             for line in &member.open {
@@ -130,10 +137,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
                     denials.push((*line, denial));
                     continue;
                 }
-                let mut alone = false;
                 for subscription in wanted {
                     match &subscription.group {
-                        None => alone = true,
+                        None => all.entry(*line).or_insert_with(Chosen::default).all = true,
                         Some(group) => {
                             let members: &mut Vec<LineId> =
                                 groups.entry((service.clone(), group.clone())).or_default();
@@ -143,24 +149,19 @@ impl<P: Clone + Default + Weigh> Routing<P> {
                         }
                     }
                 }
-                if alone {
-                    all.push(*line);
-                }
             }
         }
         for (line, denial) in denials {
             self.denied(line, denial);
         }
         let turn = self.number();
-        for members in groups.into_values() {
+        for ((_, group), members) in groups {
             let backlog = |line: &LineId| self.lines.get(line).map_or(0, |state| state.events.untaken.len());
             let Some(least) = members.iter().map(backlog).min() else { continue };
             let best: Vec<_> = members.into_iter().filter(|line| backlog(line) == least).collect();
             let chosen = best[usize::try_from(turn % best.len() as u64).unwrap_or_default()];
             // Who listens alone as well hears it once.
-            if !all.contains(&chosen) {
-                all.push(chosen);
-            }
+            all.entry(chosen).or_default().groups.push(group);
         }
         all
     }

@@ -136,6 +136,10 @@ pub enum Told {
         event: String,
         /// Who told it.
         from: String,
+        /// Whether those that listen without a group hear it.
+        all: bool,
+        /// The groups of this service in which it was chosen to hear it.
+        groups: Vec<String>,
     },
     /// To how many an event was sent.
     Emitted {

@@ -84,7 +84,7 @@ pub(super) fn frame(told: Told, parcel: Parcel) -> Frame {
         }
         Told::Cancel { id } => ToService::Cancel { id },
         Told::Credit { id, items } => ToService::Credit { id, items },
-        Told::Event { event, from } => ToService::Event { event, from },
+        Told::Event { event, from, all, groups } => ToService::Event { event, from, all, groups },
         Told::Emitted { id, receivers } => {
             payload = Payload { bytes: Bytes::from(receivers.to_string()), json: None };
             ToService::Reply { id }

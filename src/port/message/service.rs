@@ -218,6 +218,12 @@ pub enum ToService {
         event: String,
         /// Who told it.
         from: String,
+        /// Whether those that listen without a group hear it.
+        #[serde(default, skip_serializing_if = "is_default")]
+        all: bool,
+        /// The groups in which this replica was chosen to hear it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        groups: Vec<String>,
     },
     /// A value of its configuration has changed, or was removed.
     Config {

@@ -97,7 +97,12 @@ fn shown(output: Output<String>) -> String {
                 }
                 Told::Cancel { .. } => "cancel".into(),
                 Told::Credit { items, .. } => format!("credit {items}"),
-                Told::Event { event, from } => format!("event {event} from {from}"),
+                Told::Event { event, from, all: true, groups } if groups.is_empty() => {
+                    format!("event {event} from {from}")
+                }
+                Told::Event { event, from, all, groups } => {
+                    format!("event {event} from {from} {all} {groups:?}")
+                }
                 Told::Emitted { id, receivers } => format!("{id}: emitted to {receivers}"),
                 Told::Reply { id } => format!("{id}: reply"),
                 Told::Stream { id } => format!("{id}: stream"),
