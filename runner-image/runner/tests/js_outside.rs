@@ -561,11 +561,9 @@ async fn what_a_request_may_not_hold_and_an_answer_may_not_be_is_said() {
     let moved = b"HTTP/1.1 302 Found\r\nlocation: http://other/\r\ncontent-length: 0\r\n\r\n".to_vec();
     let there = b"HTTP/1.1 303 See Other\r\nlocation: here\r\ncontent-length: 0\r\n\r\n".to_vec();
     for user in users() {
-        let answers = vec![
-            b"SSH-2.0-OpenSSH\r\n".to_vec(),
-            b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec(),
-        ];
-        let rest = vec![moved.clone(), moved.clone(), there.clone(), b"HTTP/1.1 200 OK\r\n\r\nhere".to_vec()];
+        let answers =
+            [b"SSH-2.0-OpenSSH\r\n".to_vec(), b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()];
+        let rest = [moved.clone(), moved.clone(), there.clone(), b"HTTP/1.1 200 OK\r\n\r\nhere".to_vec()];
         let mut place = Place::new(Some(networked()), user).await;
         place.begin(&Files::new().code(code), BTreeMap::new()).await;
         let gateway = place.gateway.try_clone().unwrap();
