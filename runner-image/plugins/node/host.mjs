@@ -6,7 +6,8 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { makeTalk, offered } from "./talk.mjs";
+import { offered } from "./service.mjs";
+import { makeTalk } from "./talk.mjs";
 
 const DESCRIPTOR = 3;
 const TEXT_LIMIT = 64 * 1024;
@@ -116,8 +117,10 @@ const clip = (text) => text.slice(0, TEXT_LIMIT);
 
 // The frames of the service's own code and of its libraries, in the service's own file names.
 function frames(stack) {
-  const host = import.meta.url;
-  const foreign = (line) => line.includes("(node:") || line.includes("at node:") || line.includes(host);
+  const files = new URL(".", import.meta.url).href;
+  const hosts = ["host.mjs", "talk.mjs", "service.mjs"].map((file) => files + file);
+  const foreign = (line) =>
+    line.includes("(node:") || line.includes("at node:") || hosts.some((host) => line.includes(host));
   const location = /^(?:file:\/\/)?(\/.*:\d+)$/.exec(stack.split("\n", 1)[0]);
   const lines = stack.split("\n").map((line) => line.trim());
   const own = lines.filter((line) => line.startsWith("at ") && !foreign(line));

@@ -20,6 +20,7 @@ use super::engine::{Engine, Uncaught};
 use super::exports::{Exports, Hook};
 use super::host_channel::{FromRunner, HostChannel, HostSender, ToRunner};
 use super::io::Io;
+use super::talk::Talk;
 use super::timers::Timers;
 
 /// The process ends with this exit code.
@@ -66,6 +67,7 @@ pub(super) struct Host {
     sender: Arc<HostSender>,
     timers: Timers,
     io: Io,
+    talk: Talk,
     kind: Kind,
     phase: Phase,
     /// Set when the code is loaded.
@@ -78,13 +80,21 @@ pub(super) struct Host {
 
 impl Host {
     /// A service that is about to be loaded.
-    pub(super) fn new(engine: Engine, channel: HostChannel, timers: Timers, io: Io, kind: Kind) -> Self {
+    pub(super) fn new(
+        engine: Engine,
+        channel: HostChannel,
+        timers: Timers,
+        io: Io,
+        talk: Talk,
+        kind: Kind,
+    ) -> Self {
         Self {
             engine,
             sender: channel.sender(),
             channel,
             timers,
             io,
+            talk,
             kind,
             phase: Phase::Starting,
             namespace: None,
@@ -145,7 +155,8 @@ impl Host {
 
     /// Whether this is a job with nothing left to wait for, which will do nothing more.
     fn is_complete(&self) -> Result<bool, Exit> {
-        if self.kind == Kind::Service || !self.timers.is_empty() || !self.io.is_idle() {
+        if self.kind == Kind::Service || !self.timers.is_empty() || !self.io.is_idle() || !self.talk.is_idle()
+        {
             return Ok(false);
         }
         match self.phase {
@@ -165,6 +176,7 @@ impl Host {
             (FromRunner::Close, Phase::Starting) => Err(DONE),
             (FromRunner::Close, Phase::Running) => self.close(),
             (FromRunner::Close, Phase::Closing) => Ok(()),
+            (FromRunner::Said(said), _) => self.turn(|ctx| self.talk.hear(ctx, said)),
             (FromRunner::Health { id }, _) => self.call(Hook::Health, Step::Health(id)),
         }
     }
@@ -235,7 +247,11 @@ impl Host {
     fn start(&mut self) -> Result<(), Exit> {
         let namespace = self.namespace.take();
         let read = self.engine.turn(|ctx| match namespace {
-            Some(namespace) => Exports::of(ctx, &namespace.restore(ctx)?),
+            Some(namespace) => {
+                let (exports, methods) = Exports::of(ctx, &namespace.restore(ctx)?)?;
+                self.talk.serve(ctx, methods)?;
+                Ok(exports)
+            }
             None => Ok(Exports::default()),
         });
         self.exports = read.map_err(|uncaught| self.fail(uncaught))?;

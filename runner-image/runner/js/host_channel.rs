@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// The longest line that is read: the protocol's own limit.
 const LINE_LIMIT: usize = 1 << 20;
 
+/// How much is read at once.
+const CHUNK: usize = 32 << 10;
+
 /// What the host says.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -50,8 +53,10 @@ pub(super) enum ToRunner<'a> {
 }
 
 /// What the host is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FromRunner {
+    /// Something of other services.
+    Said(Said),
     /// Call the exported `health`.
     Health {
         /// Comes back in the answer.
@@ -59,6 +64,17 @@ pub(super) enum FromRunner {
     },
     /// Call the exported `close`, then exit.
     Close,
+}
+
+/// A message of other services, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Its line.
+    pub(super) header: String,
+    /// What followed.
+    pub(super) payload: Vec<u8>,
+    /// How much of that is JSON; none where all is.
+    pub(super) json: Option<usize>,
 }
 
 /// The sending half, for everything that has something to say: also for the watchdog, on its own thread.
@@ -77,6 +93,26 @@ impl HostSender {
         write_all(socket.as_fd(), &line);
     }
 
+    /// Sends a message of JSON for other services, with a payload of JSON and perhaps of bytes, and waits until it is on its way.
+    pub(super) fn send_payload(&self, header: &str, json: &str, behind: Option<&[u8]>) {
+        let mut message = header.as_bytes().to_vec();
+        if !json.is_empty() {
+            // Before the brace at its end.
+            message.pop();
+            let payload = json.len() + behind.map_or(0, <[u8]>::len);
+            message.extend_from_slice(format!(",\"payload\":{payload}").as_bytes());
+            if behind.is_some() {
+                message.extend_from_slice(format!(",\"json\":{}", json.len()).as_bytes());
+            }
+            message.push(b'}');
+        }
+        message.push(b'\n');
+        message.extend_from_slice(json.as_bytes());
+        message.extend_from_slice(behind.unwrap_or_default());
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        write_all(socket.as_fd(), &message);
+    }
+
     /// Sends a message, unless another is being written at this moment.
     pub(super) fn try_send(&self, message: &ToRunner<'_>) {
         if let (Ok(line), Ok(socket)) = (line(message), self.socket.try_lock()) {
@@ -90,10 +126,19 @@ impl HostSender {
 pub(super) struct HostChannel {
     socket: OwnedFd,
     sender: Arc<HostSender>,
-    /// What came and is not a whole line yet: at most [`LINE_LIMIT`].
+    /// What came and is not a whole message yet: at most [`LINE_LIMIT`] and a payload.
     received: Vec<u8>,
-    /// How many bytes of a payload are still to be passed over.
-    skip: u64,
+    /// A message whose payload is still coming.
+    begun: Option<Begun>,
+}
+
+/// A message that waits for its payload.
+#[derive(Debug)]
+struct Begun {
+    /// Its line; none where nothing is known of it.
+    header: Option<String>,
+    length: usize,
+    json: Option<usize>,
 }
 
 /// The runner is gone, or speaks another protocol: the host exits at once.
@@ -107,7 +152,7 @@ impl HostChannel {
     /// Where the descriptor cannot be duplicated.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let sender = Arc::new(HostSender { socket: Mutex::new(socket.try_clone()?) });
-        Ok(Self { socket, sender, received: Vec::new(), skip: 0 })
+        Ok(Self { socket, sender, received: Vec::new(), begun: None })
     }
 
     /// The sending half.
@@ -130,7 +175,7 @@ impl HostChannel {
     /// # Errors
     /// [`Gone`] once the runner has closed its end.
     pub(super) fn receive(&mut self) -> Result<Vec<FromRunner>, Gone> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; CHUNK];
         match recv(&self.socket, &mut chunk[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => Err(Gone),
             Ok((length, _)) => {
@@ -142,23 +187,47 @@ impl HostChannel {
         }
     }
 
-    /// Takes the whole lines out of what was received, and passes over their payloads.
+    /// Takes the whole messages out of what was received.
     fn take_messages(&mut self) -> Result<Vec<FromRunner>, Gone> {
         let mut messages = Vec::new();
+        let mut taken = 0;
         loop {
-            let skipped =
-                usize::try_from(self.skip).map_or(self.received.len(), |n| n.min(self.received.len()));
-            self.received.drain(..skipped);
-            self.skip -= skipped as u64;
-            let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else { break };
-            let heading: Heading = serde_json::from_slice(&self.received[..end]).map_err(|_| Gone)?;
-            self.received.drain(..=end);
-            self.skip = heading.payload.unwrap_or(0);
+            let rest = &self.received[taken..];
+            if let Some(Begun { header, length, json }) = &mut self.begun {
+                if rest.len() < *length {
+                    break;
+                }
+                if let Some(header) = header.take() {
+                    let payload = rest[..*length].to_vec();
+                    messages.push(FromRunner::Said(Said { header, payload, json: *json }));
+                }
+                taken += *length;
+                self.begun = None;
+                continue;
+            }
+            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                if rest.len() > LINE_LIMIT {
+                    return Err(Gone);
+                }
+                break;
+            };
+            let heading: Heading = serde_json::from_slice(&rest[..end]).map_err(|_| Gone)?;
+            let length = usize::try_from(heading.payload.unwrap_or(0)).map_err(|_| Gone)?;
+            let header = SERVICE_TYPES
+                .contains(&&*heading.r#type)
+                .then(|| String::from_utf8_lossy(&rest[..end]).into_owned());
             messages.extend(heading.message());
+            self.begun = Some(Begun { header, length, json: heading.json });
+            taken += end + 1;
         }
-        if self.received.len() > LINE_LIMIT { Err(Gone) } else { Ok(messages) }
+        self.received.drain(..taken);
+        Ok(messages)
     }
 }
+
+/// What other services say.
+const SERVICE_TYPES: [&str; 10] =
+    ["invoke", "cancel", "credit", "event", "config", "reply", "stream", "item", "end", "error"];
 
 /// A line as it comes; what is not named here is ignored, as the protocol says.
 #[derive(Deserialize)]
@@ -166,6 +235,7 @@ struct Heading {
     r#type: String,
     id: Option<u64>,
     payload: Option<u64>,
+    json: Option<usize>,
 }
 
 impl Heading {
@@ -236,7 +306,7 @@ mod tests {
 
         let (mut flooded, mut runner) = channel();
         let mut answer = Ok(vec![]);
-        for _ in 0..=LINE_LIMIT / 4096 {
+        for _ in 0..=LINE_LIMIT / 4096 + 1 {
             runner.write_all(&[b' '; 4096]).unwrap();
             answer = flooded.receive();
         }

@@ -15,6 +15,7 @@ mod io;
 mod modules;
 mod output;
 mod service_api;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -44,6 +45,7 @@ use self::io::Io;
 use self::modules::Modules;
 use self::output::Output;
 use self::service_api::ServiceApi;
+use self::talk::Talk;
 use self::timers::Timers;
 use self::watchdog::Watchdog;
 
@@ -136,9 +138,11 @@ impl Start {
         let (service, replica) = (self.service, self.replica);
         let io = Io::new(self.asking, &service, self.secrets, Arc::clone(&watchdog))?;
         let (sender, output) = (channel.sender(), Output::new(Arc::clone(&watchdog)));
-        let api = ServiceApi { service, replica, sender, output: output.clone(), io: io.clone() };
+        let talk = Talk::new(Arc::clone(&sender), output.clone(), Arc::clone(&watchdog));
+        let (io_api, talk_api) = (io.clone(), talk.clone());
+        let api = ServiceApi { service, replica, sender, output: output.clone(), io: io_api, talk: talk_api };
         let (modules, entry) = Modules::read(&self.folder, &self.code, api)?;
-        Ok(Loaded { channel, watchdog, output, io, modules, entry, kind: self.kind })
+        Ok(Loaded { channel, watchdog, output, io, talk, modules, entry, kind: self.kind })
     }
 }
 
@@ -148,6 +152,7 @@ struct Loaded {
     watchdog: Arc<Watchdog>,
     output: Output,
     io: Io,
+    talk: Talk,
     modules: Modules,
     entry: String,
     kind: Kind,
@@ -166,6 +171,7 @@ impl Loaded {
             self.io.install(&ctx)?;
             globals::install(&ctx, &self.output)
         })?;
-        Ok(Host::new(engine, self.channel, timers, self.io, self.kind).run(&self.modules, &self.entry))
+        Ok(Host::new(engine, self.channel, timers, self.io, self.talk, self.kind)
+            .run(&self.modules, &self.entry))
     }
 }

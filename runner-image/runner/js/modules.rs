@@ -16,6 +16,7 @@ use rquickjs::module::Declared;
 use rquickjs::{Ctx, Error, Exception, Module, Result};
 
 use super::service_api::ServiceApi;
+use super::talk::{SERVICE, SERVICE_BESIDE, SERVICE_SOURCE, TALK};
 
 /// The name of the built-in module.
 const BUILT_IN: &str = "orchestrator";
@@ -62,6 +63,9 @@ impl Modules {
     pub(super) fn declare<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Module<'js, Declared>> {
         if name == BUILT_IN {
             return self.api.declare(ctx, BUILT_IN);
+        }
+        if name == SERVICE {
+            return Module::declare(ctx.clone(), SERVICE, SERVICE_SOURCE);
         }
         let source = self.take(name).map_err(|why| cannot_import(ctx, name, &why))?;
         Module::declare(ctx.clone(), name, source)
@@ -131,6 +135,10 @@ impl Resolver for Modules {
     ) -> Result<String> {
         if name == BUILT_IN {
             return Ok(name.to_owned());
+        }
+        // Nobody else can name it.
+        if (base == BUILT_IN && name == SERVICE) || (base == TALK && name == SERVICE_BESIDE) {
+            return Ok(SERVICE.to_owned());
         }
         if !name.starts_with("./") && !name.starts_with("../") {
             let only = "only \"orchestrator\" and files of the service's own folder (\"./file.js\") can be";

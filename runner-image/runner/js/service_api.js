@@ -1,5 +1,7 @@
 // The module `orchestrator`: docs/services.md.
-const { service, replica, close, io, writeOut, writeErr } = import.meta.host;
+import { ServiceError } from "orchestrator:service";
+
+const { service, replica, close, io, talk, writeOut, writeErr } = import.meta.host;
 
 function json(value) {
   try {
@@ -35,4 +37,17 @@ const fs = outside("fs", ["list", "makeFolder", "read", "readText", "remove", "s
 const fetch = (...values) => io().fetch(...values);
 const secrets = outside("secrets", ["get"]);
 
+// So is what other services are spoken to with.
+const said = (part, names) =>
+  Object.fromEntries(names.map((name) => [name, { [name]: (...values) => talk()[part][name](...values) }[name]]));
+
+const services = new Proxy({}, { get: (_, name) => (typeof name === "string" ? talk().services[name] : undefined) });
+const emit = (...values) => talk().emit(...values);
+const on = (...values) => talk().on(...values);
+const off = (...values) => talk().off(...values);
+const current = () => talk().current();
+const config = said("config", ["get", "set", "watch"]);
+const children = said("children", ["create"]);
+
 export { service, replica, close, log, fs, fetch, secrets };
+export { services, emit, on, off, config, children, current, ServiceError };

@@ -8,6 +8,7 @@ use rquickjs::{Ctx, Function, Module, Object, Result, Value};
 use super::host_channel::{HostSender, ToRunner};
 use super::io::Io;
 use super::output::{Output, Stream};
+use super::talk::Talk;
 use super::text;
 
 /// What the module is made of: it finds these as `import.meta.host`, which no other module has.
@@ -25,6 +26,8 @@ pub(super) struct ServiceApi {
     pub(super) output: Output,
     /// Files, requests and secrets.
     pub(super) io: Io,
+    /// Other services.
+    pub(super) talk: Talk,
 }
 
 impl ServiceApi {
@@ -46,6 +49,9 @@ impl ServiceApi {
         natives.set("close", Function::new(ctx.clone(), move || sender.send(&ToRunner::Close))?)?;
         let io = self.io.clone();
         natives.set("io", Function::new(ctx.clone(), move |ctx: Ctx<'js>| io.made(&ctx))?)?;
+        let talk = self.talk.clone();
+        let api = move |ctx: Ctx<'js>| talk.made(&ctx)?.get::<_, Object<'js>>("api");
+        natives.set("talk", Function::new(ctx.clone(), api)?)?;
         for (name, stream) in [("writeOut", Stream::Stdout), ("writeErr", Stream::Stderr)] {
             let output = self.output.clone();
             let write =
