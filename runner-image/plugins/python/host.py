@@ -16,9 +16,12 @@ import threading
 import traceback
 import types
 
+from orchestrator_talk import Talk
+
 HOOKS = ("start", "close", "health")
 TEXT_LIMIT = 64 * 1024
 FOLDER = os.getcwd()
+HOST_FILES = (__file__, os.path.join(os.path.dirname(__file__), "orchestrator_talk.py"))
 
 
 class Channel:
@@ -31,10 +34,18 @@ class Channel:
         self._lock = threading.Lock()
 
     def say(self, **message):
-        line = json.dumps(message).encode() + b"\n"
+        self.send(message, b"", [])
+
+    def send(self, message, text, parts):
+        """A message whose payload is this JSON, and the bytes behind it."""
+        if text:
+            message["payload"] = len(text) + sum(map(len, parts))
+            if parts:
+                message["json"] = len(text)
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
             with self._lock:
-                self._socket.sendall(line)
+                self._socket.sendall(b"".join([line, text, *parts]))
         except OSError:
             os._exit(1)
 
@@ -43,8 +54,7 @@ class Channel:
         with self._socket.makefile("rb") as lines:
             for line in lines:
                 message = json.loads(line)
-                lines.read(message.get("payload", 0))
-                yield message
+                yield message, lines.read(message.get("payload", 0))
 
 
 # --- exceptions ---
@@ -80,7 +90,7 @@ def frames(error):
     if isinstance(error, SyntaxError) and error.filename:
         lines.append(f"at {relative(error.filename)}:{error.lineno}:{error.offset}")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib"):
+        if frame.filename not in HOST_FILES and not frame.filename.startswith("<frozen importlib"):
             lines.append(f"at {frame.name} ({relative(frame.filename)}:{frame.lineno})")
     return lines
 
@@ -94,29 +104,54 @@ def relative(filename):
 
 
 def hooks_and_methods(module):
-    """What `__all__` names, else the functions and namespaces that the module itself has defined."""
+    """What `__all__` names, else what the module itself has defined: functions, namespaces, objects of its classes."""
     listed = getattr(module, "__all__", None)
     names = listed if listed is not None else [name for name in vars(module) if not name.startswith("_")]
-    hooks, methods = {}, []
+    hooks, methods = {}, {}
     for name in names:
         value = getattr(module, name)
         if name in HOOKS and callable(value):
             hooks[name] = value
-        elif inspect.isroutine(value) and (listed is not None or value.__module__ == module.__name__):
-            methods.append(name)
-        elif isinstance(value, types.SimpleNamespace):
-            methods += nested(name, value, 8)
-    return hooks, sorted(methods)
+        elif inspect.isroutine(value):
+            if listed is not None or value.__module__ == module.__name__:
+                methods[name] = value
+        elif is_namespace(value):
+            methods.update(nested(name, value, 8))
+    return hooks, methods
+
+
+def is_namespace(value):
+    """A SimpleNamespace, or an object of a class that the service's own files define."""
+    if isinstance(value, types.SimpleNamespace):
+        return True
+    kind = type(value)
+    if isinstance(value, (type, types.ModuleType, BaseException)) or kind.__module__ in ("builtins", "orchestrator"):
+        return False
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return file is not None and os.path.abspath(file).startswith(FOLDER + os.sep)
 
 
 def nested(name, namespace, depth):
-    methods = []
-    for key, value in vars(namespace).items():
-        if inspect.isroutine(value):
-            methods.append(f"{name}.{key}")
-        elif depth > 1 and isinstance(value, types.SimpleNamespace):
-            methods += nested(f"{name}.{key}", value, depth - 1)
+    methods = {}
+    for key, value in members(namespace):
+        if inspect.isroutine(value) or isinstance(value, property):
+            getter = isinstance(value, property)
+            methods[f"{name}.{key}"] = (lambda owner=namespace, key=key: getattr(owner, key)) if getter else value
+        elif depth > 1 and is_namespace(value):
+            methods.update(nested(f"{name}.{key}", value, depth - 1))
     return methods
+
+
+def members(namespace):
+    """What an object has by name; of a property the property itself, which is not asked."""
+    own = dict(vars(namespace)) if hasattr(namespace, "__dict__") else {}
+    of_class = {} if isinstance(namespace, types.SimpleNamespace) else {
+        key: value for kind in reversed(type(namespace).__mro__[:-1]) for key, value in vars(kind).items()
+    }
+    for key in [*own, *(key for key in of_class if key not in own)]:
+        if not key.startswith("_"):
+            found = of_class.get(key) if key not in own else None
+            yield key, found if isinstance(found, property) else getattr(namespace, key)
 
 
 def load(path):
@@ -154,6 +189,7 @@ class Host:
         self.phases = threading.Lock()
         # Keeps a health check from being collected while it runs.
         self.checks = set()
+        self.talk = Talk(self.loop, self.channel.send, describe)
 
     def run(self, path):
         self.watch_exceptions()
@@ -169,14 +205,14 @@ class Host:
 
     async def main(self, path):
         try:
-            self.hooks, methods = hooks_and_methods(load(path))
+            self.hooks, self.talk.methods = hooks_and_methods(load(path))
             await self.call("start")
         except Exception as error:
             self.channel.say(type="failed", error=describe(error))
             self.exit(1)
         with self.phases:
             self.phase = "running"
-            self.channel.say(type="started", methods=methods, health="health" in self.hooks)
+            self.channel.say(type="started", methods=sorted(self.talk.methods), health="health" in self.hooks)
         if self.is_job:
             await self.until_idle()
             await self.close()
@@ -190,7 +226,7 @@ class Host:
     async def until_idle(self):
         """A job has nothing left to do when its tasks, and its threads that are not daemons, have ended."""
         while True:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()} - self.checks
+            tasks = asyncio.all_tasks() - {asyncio.current_task()} - self.checks - self.talk.tasks
             threads = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
             if tasks:
                 await asyncio.wait(tasks)
@@ -221,7 +257,7 @@ class Host:
 
     def listen(self):
         """The thread of the channel."""
-        for message in self.channel.messages():
+        for message, payload in self.channel.messages():
             if message.get("type") == "health":
                 self.soon(self.health(message["id"]))
             elif message.get("type") == "close":
@@ -229,6 +265,8 @@ class Host:
                     if self.phase == "starting":
                         self.exit(0)
                 self.soon(self.close())
+            else:
+                self.loop.call_soon_threadsafe(self.talk.hear, message, payload)
         os._exit(1)
 
     def soon(self, coroutine):
@@ -271,7 +309,7 @@ def main():
     del sys.argv[0]
     sys.path[0] = FOLDER
     host = Host()
-    orchestrator._ask_to_close = lambda: host.channel.say(type="close")
+    orchestrator._attach(host.talk, lambda: host.channel.say(type="close"))
     host.run(code)
 
 
