@@ -76,7 +76,10 @@ impl ManagerHandle {
     /// The project as it is now.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshots.borrow().clone()
+        let mut snapshot = self.snapshots.borrow().clone();
+        // Calls come and go without any news.
+        self.router.fill(Arc::make_mut(&mut snapshot));
+        snapshot
     }
 
     /// The project's present, whenever it changes. Several changes may be seen as one.

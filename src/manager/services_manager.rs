@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Capabilities, Unenforceable};
-use orchestrator_core::report::{Calls, EventKind, Finish, Snapshot};
-use orchestrator_core::routing::Load;
+use orchestrator_core::report::{EventKind, Finish, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{Generation, ReplicaId, ServiceName};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -403,13 +402,9 @@ impl ServicesManager {
                 view.runtime.clone_from(&service.runtime);
             }
             self.facts.fill(view, time);
-            for shown in &mut view.replicas {
-                let replica = ReplicaId { service: view.name.clone(), index: shown.index };
-                shown.calls = self.router.load(&replica).map(calls);
-            }
         }
         let (project, seq) = (self.project.name().clone(), self.events.newest());
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             project,
             time,
             seq,
@@ -417,6 +412,7 @@ impl ServicesManager {
             runner_sha256: self.runner_sha256.clone(),
             services,
         };
+        self.router.fill(&mut snapshot);
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 
@@ -432,11 +428,6 @@ impl ServicesManager {
         drop(lock);
         finish
     }
-}
-
-fn calls(load: Load) -> Calls {
-    let Load { in_flight, served, lost_events } = load;
-    Calls { in_flight, served, lost_events }
 }
 
 /// The asker may have gone: then nobody wants the answer.

@@ -1,7 +1,7 @@
 //! The table of `orchestrator ps`.
 
 use orchestrator_core::ReplicaId;
-use orchestrator_core::report::{ReplicaView, ServiceView, Snapshot, State};
+use orchestrator_core::report::{Calls, ReplicaView, ServiceView, Snapshot, State};
 
 use crate::escape::neutralise;
 use crate::human::age;
@@ -12,7 +12,7 @@ use crate::table::Table;
 /// 1970-01-01 UTC.
 #[must_use]
 pub fn ps(snapshot: &Snapshot, now: u64, palette: Palette) -> String {
-    let mut table = Table::new(&["REPLICA", "RUNTIME", "STATE", "SINCE", "RESTARTS", "PID", "WHY"]);
+    let mut table = Table::new(&["REPLICA", "RUNTIME", "STATE", "SINCE", "RESTARTS", "CALLS", "PID", "WHY"]);
     for service in &snapshot.services {
         for replica in &service.replicas {
             table.row(row(service, replica, now, palette));
@@ -68,9 +68,15 @@ fn row(
         (state, Some(painted)),
         (age(now.saturating_sub(replica.since)), None),
         (replica.restarts.to_string(), None),
+        (replica.calls.map_or_else(|| "-".into(), calls), None),
         (pid, None),
         (neutralise(&why).into_owned(), None),
     ]
+}
+
+/// Those under way, by which replicas are balanced, of all that it was given.
+fn calls(calls: Calls) -> String {
+    format!("{}/{}", calls.in_flight, calls.served + u64::from(calls.in_flight))
 }
 
 #[cfg(test)]
@@ -82,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_line_a_replica() {
-        let running = ReplicaView { pid: Some(77), ..replica(State::Running, None) };
+        let calls = Some(Calls { in_flight: 2, served: 40, lost_events: 0 });
+        let running = ReplicaView { pid: Some(77), calls, ..replica(State::Running, None) };
         let blocked = replica(State::Closed, Some(Why::BlockedBy { service: name("db") }));
         let snapshot = snapshot(vec![
             service("db", replica(State::Starting, None)),
@@ -91,10 +98,10 @@ mod tests {
         ]);
         assert_eq!(
             ps(&snapshot, 63_000, Palette::new(false)),
-            "REPLICA    RUNTIME  STATE     SINCE  RESTARTS  PID  WHY\n\
-             db-1       js       starting  1m 2s  1         -    starting its code\n\
-             catalog-1  js       running   1m 2s  1         77\n\
-             web-1      js       closed    1m 2s  1         -    blocked by db\n"
+            "REPLICA    RUNTIME  STATE     SINCE  RESTARTS  CALLS  PID  WHY\n\
+             db-1       js       starting  1m 2s  1         -      -    starting its code\n\
+             catalog-1  js       running   1m 2s  1         2/42   77\n\
+             web-1      js       closed    1m 2s  1         -      -    blocked by db\n"
         );
     }
 }

@@ -76,7 +76,7 @@ fn a_wait_has_a_limit() {
     let project = TestProject::new(
         "  web: { runtime: js, code: \"export const start = () => new Promise((done) => setTimeout(done, 1e9))\\n\" }\n",
     );
-    let up = project.run(&["up", "-d", "--timeout", "300ms"]);
+    let up = project.run(&["up", "-d", "--timeout", "3s"]);
     assert_eq!(up.code, Some(4), "{up:?}");
     assert!(up.err.starts_with("error: still waiting for web\n"), "{up:?}");
     assert_eq!(project.run(&["down"]).code, Some(0));

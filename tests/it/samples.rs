@@ -142,3 +142,17 @@ fn a_fifth_language_is_one_folder() {
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }
+
+#[test]
+fn a_shared_resource_is_used_by_every_worker_and_loses_nothing() {
+    let project = TestProject::new("");
+    let mut up = project.begin(&["up", &sample("shared-resource.yaml")]);
+    up.wait_for("200 deposits by 4 workers: ann has 200");
+    up.wait_for("report closed: completed");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    for milestone in ["served 100 deposits", "served 200 deposits"] {
+        assert_eq!(text.matches(milestone).count(), 1, "{text}");
+    }
+}

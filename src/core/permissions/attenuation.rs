@@ -108,7 +108,7 @@ fn services(asked: &Permissions, ceiling: &Permissions, found: &mut Vec<Excess>)
         for (permission, asked, most) in [
             ("services.call", &grants.call, &most.call),
             ("services.emit", &grants.emit, &most.emit),
-            ("services.on", &grants.on, &most.on),
+            ("services.hear", &grants.hear, &most.hear),
         ] {
             let within = |pattern: &&Pattern| most.iter().any(|other| pattern.within(other));
             for pattern in asked.iter().filter(|pattern| !within(pattern)) {
@@ -198,8 +198,11 @@ mod tests {
             let texts = prop_oneof![Just("*"), Just("u.*"), Just("u.a"), Just("u.b.*"), Just("v")];
             btree_set(texts.prop_map(|text| text.parse().unwrap()), 0..3)
         };
-        let grants =
-            (pattern(), pattern(), pattern()).prop_map(|(call, emit, on)| ServiceGrants { call, emit, on });
+        let grants = (pattern(), pattern(), pattern()).prop_map(|(call, emit, hear)| ServiceGrants {
+            call,
+            emit,
+            hear,
+        });
         let name = prop_oneof!["a", "b"].prop_map(|name: String| ServiceName::parse(&name).unwrap());
         proptest::collection::btree_map(name, grants, 0..3)
     }

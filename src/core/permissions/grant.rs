@@ -88,7 +88,7 @@ pub struct ServiceGrants {
     /// Its own events that reach the other.
     pub emit: BTreeSet<Pattern>,
     /// Events of the other that reach it.
-    pub on: BTreeSet<Pattern>,
+    pub hear: BTreeSet<Pattern>,
 }
 
 /// What a service may open below itself. How many there are, and how deep, is counted over all that is below it.

@@ -39,13 +39,13 @@ pub fn may_hear(
     let ((to, listens), (from, emits)) = (listener, emitter);
     let own = to == from || from.parent().as_ref() == Some(to) || to.parent().as_ref() == Some(from);
     let covers = |patterns: &BTreeSet<Pattern>| patterns.iter().any(|pattern| pattern.covers(event));
-    let heard = || listens.services.get(from).is_some_and(|grants| covers(&grants.on));
+    let heard = || listens.services.get(from).is_some_and(|grants| covers(&grants.hear));
     let said = || emits.services.get(to).is_some_and(|grants| covers(&grants.emit));
     if own || heard() || said() {
         return Ok(());
     }
     let tried = format!("hear {event} of {from}");
-    Err(Denial { service: to.clone(), tried, grant: line(to, from, "on", event) })
+    Err(Denial { service: to.clone(), tried, grant: line(to, from, "hear", event) })
 }
 
 fn line(service: &ServiceName, target: &ServiceName, key: &str, name: &str) -> String {
@@ -61,9 +61,9 @@ mod tests {
         ServiceName::parse(text).unwrap()
     }
 
-    fn granted(target: &str, call: &[&str], emit: &[&str], on: &[&str]) -> Permissions {
+    fn granted(target: &str, call: &[&str], emit: &[&str], hear: &[&str]) -> Permissions {
         let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        let grants = ServiceGrants { call: patterns(call), emit: patterns(emit), on: patterns(on) };
+        let grants = ServiceGrants { call: patterns(call), emit: patterns(emit), hear: patterns(hear) };
         Permissions { services: [(name(target), grants)].into(), ..Permissions::default() }
     }
 
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(
             wrong_way_round.unwrap_err().to_string(),
             "web may not hear stock.changed of stock; to allow it: \
-             services.web.permissions.services: [{ name: stock, on: [\"stock.changed\"] }]"
+             services.web.permissions.services: [{ name: stock, hear: [\"stock.changed\"] }]"
         );
     }
 }

@@ -164,7 +164,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             Err((code, message)) => return self.fail(number, code, message),
         };
         let key = call.key.clone();
-        let turn = self.number();
+        let turn = self.turn();
         if let Some(line) = choose(&candidates, key.as_deref(), turn) {
             self.invoke(now, number, line);
         }

@@ -154,7 +154,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         for (line, denial) in denials {
             self.denied(line, denial);
         }
-        let turn = self.number();
+        let turn = self.turn();
         for ((_, group), members) in groups {
             let backlog = |line: &LineId| self.lines.get(line).map_or(0, |state| state.events.untaken.len());
             let Some(least) = members.iter().map(backlog).min() else { continue };

@@ -96,6 +96,8 @@ pub struct Routing<P> {
     freed: BTreeSet<ServiceName>,
     /// The last number that was given away.
     last: u64,
+    /// How often one of several equals was chosen: each of them gets its turn.
+    turns: u64,
     /// Answers that nobody waited for.
     dropped: u64,
     outputs: Vec<Output<P>>,
@@ -139,6 +141,7 @@ impl<P> Default for Routing<P> {
             parked: BTreeMap::new(),
             freed: BTreeSet::new(),
             last: 0,
+            turns: 0,
             dropped: 0,
             outputs: Vec::new(),
         }
@@ -291,6 +294,11 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
     }
 
     /// How long a message of this line may be.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use orchestrator_core::permissions::Permissions;
+use orchestrator_core::report::{Calls, Snapshot};
 use orchestrator_core::routing::{Fault, LineId, Load, Output, Party, Routing, Said, Told};
 use orchestrator_core::supervisor::Moment;
 use orchestrator_core::{ReplicaId, ServiceName};
@@ -127,10 +128,18 @@ impl Router {
         Wire { router: self.clone(), line, replica }
     }
 
-    /// What a replica has to do with calls.
-    pub(crate) fn load(&self, replica: &ReplicaId) -> Option<Load> {
+    /// Says in a snapshot what each replica has to do with calls.
+    pub(crate) fn fill(&self, snapshot: &mut Snapshot) {
         let state = self.state();
-        state.replicas.get(replica).map(|line| state.routing.load(*line))
+        for service in &mut snapshot.services {
+            for shown in &mut service.replicas {
+                let replica = ReplicaId { service: service.name.clone(), index: shown.index };
+                shown.calls = state.replicas.get(&replica).map(|line| {
+                    let Load { in_flight, served, lost_events } = state.routing.load(*line);
+                    Calls { in_flight, served, lost_events }
+                });
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchestrator_port::message::control::{FromRemote, SILENCE_LIMIT, Stream, ToRemote};
 use orchestrator_port::{
-    ConnectionPort, Frame, HandshakeError, LONGEST_HEADER, LONGEST_PAYLOAD, Malformed, PortClosed, Token,
-    channel, websocket,
+    ConnectionPort, Frame, HandshakeError, LONGEST_HEADER, Malformed, PortClosed, Token, channel, websocket,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +32,7 @@ impl Listener {
 
     async fn accept(&self, token: &Token) -> Result<ConnectionPort, HandshakeError> {
         let (stream, _) = self.listener.accept().await.unwrap();
-        websocket::accept(stream, token, DEADLINE, LONGEST_PAYLOAD).await
+        websocket::accept(stream, token, DEADLINE, 4 << 20).await
     }
 
     /// A connection whose other end is bytes in a test's hands, after an upgrade as it should be.

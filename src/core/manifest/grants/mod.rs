@@ -76,7 +76,7 @@ fn towards(raw: &RawPermissions) -> BTreeMap<ServiceName, ServiceGrants> {
         let grants = services.entry(talk.name.value.clone()).or_default();
         grants.call.extend(talk.grants.call.iter().cloned());
         grants.emit.extend(talk.grants.emit.iter().cloned());
-        grants.on.extend(talk.grants.on.iter().cloned());
+        grants.hear.extend(talk.grants.hear.iter().cloned());
     }
     services
 }

@@ -187,6 +187,23 @@ fn calls_go_to_the_least_loaded_and_equals_take_turns() {
 }
 
 #[test]
+fn replicas_that_are_idle_take_turns_however_many_there_are() {
+    for replicas in 1..=5 {
+        let mut world = World::new(&[("web", friends(&["db"])), ("db", Permissions::default())]);
+        let web = world.replica(1, "web", 1);
+        let lines: Vec<_> =
+            (1..=replicas).map(|index| world.replica(1 + u64::from(index), "db", index)).collect();
+        for id in 0..u64::from(replicas) * 3 {
+            world.say(web, Said::Call(call(id, "db", "f")), "");
+            let invocation = world.invocation();
+            lines.iter().for_each(|line| world.say(*line, Said::Reply { id: invocation }, ""));
+        }
+        let served: Vec<_> = lines.iter().map(|line| world.routing.load(*line).served).collect();
+        assert_eq!(served, vec![3; lines.len()]);
+    }
+}
+
+#[test]
 fn a_stream_flows_as_far_as_there_is_credit() {
     let (mut world, web, db) = web_and_db();
     world.say(web, Said::Call(call(1, "db", "f")), "");
@@ -236,7 +253,7 @@ fn an_event_reaches_who_listens_and_may_hear_it() {
     let emit = |id| Said::Emit { id, event: "stock.changed".into() };
     world.say(stock, emit(5), "x");
     let denied = "4 denied: spy may not hear stock.changed of stock; to allow it: \
-                  services.spy.permissions.services: [{ name: stock, on: [\"stock.changed\"] }]";
+                  services.spy.permissions.services: [{ name: stock, hear: [\"stock.changed\"] }]";
     let heard = |line| format!("{line} event stock.changed from stock x");
     assert_eq!(world.heard(), [denied.into(), heard(2), heard(3), "1 5: emitted to 2".into()]);
     world.say(one, Said::Unsubscribe { id: 2, event: "stock.*".into(), group: None }, "");

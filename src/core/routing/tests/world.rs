@@ -27,7 +27,7 @@ pub(super) fn name(text: &str) -> ServiceName {
 /// May call and hear everything of these.
 pub(super) fn friends(targets: &[&str]) -> Permissions {
     let all = || ["*".parse().unwrap()].into();
-    let grants = |target: &&str| (name(target), ServiceGrants { call: all(), emit: [].into(), on: all() });
+    let grants = |target: &&str| (name(target), ServiceGrants { call: all(), emit: [].into(), hear: all() });
     Permissions { services: targets.iter().map(grants).collect(), ..Permissions::default() }
 }
 

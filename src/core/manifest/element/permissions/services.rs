@@ -19,15 +19,15 @@ const CALL: Key = Key {
 };
 const EMIT: Key = Key {
     name: "emit",
-    about: "Its own events that reach the other, if that one listens. Enough where the other has no 'on' for them.",
+    about: "Its own events that reach the other, if that one listens. Enough where the other has no 'hear' for them.",
     schema: patterns_schema,
 };
-const ON: Key = Key {
-    name: "on",
+const HEAR: Key = Key {
+    name: "hear",
     about: "Events of the other that reach it, if it listens. Enough where the other has no 'emit' for them.",
     schema: patterns_schema,
 };
-const KEYS: &[Key] = &[NAME, CALL, EMIT, ON];
+const KEYS: &[Key] = &[NAME, CALL, EMIT, HEAR];
 
 /// What is granted towards one other service, as it is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ fn read_one(item: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawTalk> {
     let grants = ServiceGrants {
         call: patterns(&fields, &CALL, reader),
         emit: patterns(&fields, &EMIT, reader),
-        on: patterns(&fields, &ON, reader),
+        hear: patterns(&fields, &HEAR, reader),
     };
     let written = name.text("the name of a service", reader)?;
     match ServiceName::parse(&written.value) {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_may_be_said_and_heard_is_read() {
-        let text = "permissions: {services: [{name: auth, call: [verify, 'user.*'], on: ['session.*']}, {name: web/one, emit: ['*']}]}";
+        let text = "permissions: {services: [{name: auth, call: [verify, 'user.*'], hear: ['session.*']}, {name: web/one, emit: ['*']}]}";
         let services = testing::read(KEY, text, read).unwrap().services.unwrap();
         let shown = |index: usize| {
             let raw = &services[index];
@@ -117,7 +117,7 @@ mod tests {
                 raw.name.value,
                 list(&raw.grants.call),
                 list(&raw.grants.emit),
-                list(&raw.grants.on)
+                list(&raw.grants.hear)
             )
         };
         assert_eq!(

@@ -1,0 +1,366 @@
+//! Services that use each other: calls, streams, events, configuration and children, the same in every language.
+
+use crate::support::{TestProject, missing};
+
+/// The same service in two languages.
+const STOCK_JS: &str = r#"
+      import { emit, config, children, current, services } from "orchestrator";
+      let served = 0;
+      export const level = async (sku) => ({ sku, level: 3 });
+      export const count_calls = () => ++served;
+      export function fails() { throw new TypeError("no such thing"); }
+      export function* count(to) { for (let i = 0; i < to; i++) yield i; }
+      export async function* forever() {
+        try { for (let i = 0; ; i++) yield i; } finally { console.log("the stream was ended"); }
+      }
+      export const echo = (value) => value;
+      export const hang = () => new Promise(() => current().signal.addEventListener("abort", () => console.log("it was cancelled")));
+      export const tell = (what) => emit("stock.changed", { what });
+      export async function remember(value) { await config.set("kept", value); return config.get("kept"); }
+      export const recall = () => config.get("kept");
+      export const time = () => current().deadline - Date.now() < 5000;
+      export const die = () => setTimeout(() => { throw new Error("dead"); });
+      export const admin = { deep: { reset: () => "done" }, get size() { return 7; } };
+"#;
+
+const STOCK_PYTHON: &str = r#"
+      import asyncio, os, time as clock
+      from orchestrator import emit, config, children, current, services
+      served = 0
+      async def level(sku): return {"sku": sku, "level": 3}
+      def count_calls():
+          global served
+          served += 1
+          return served
+      def fails(): raise TypeError("no such thing")
+      def count(to): yield from range(to)
+      async def forever():
+          try:
+              i = 0
+              while True:
+                  yield i
+                  i += 1
+          finally: print("the stream was ended")
+      def echo(value): return value
+      async def hang():
+          try: await asyncio.Event().wait()
+          except asyncio.CancelledError:
+              print("it was cancelled")
+              raise
+      async def tell(what): return await emit("stock.changed", {"what": what})
+      async def remember(value):
+          await config.set("kept", value)
+          return await config.get("kept")
+      async def recall(): return await config.get("kept")
+      def time(): return current().deadline - clock.monotonic() < 5
+      def die(): os._exit(1)
+      class Deep:
+          def reset(self): return "done"
+      class Admin:
+          deep = Deep()
+          @property
+          def size(self): return 7
+      admin = Admin()
+"#;
+
+const WEB_JS: &str = r#"
+      import { services, on, ServiceError } from "orchestrator";
+      const shown = (error) => `${error.code} ${error.message} (${error.remoteName})`;
+      export async function check() {
+        const { stock } = services;
+        await on("stock.*", (data, { event, from }) => console.log("heard", JSON.stringify(data), event, from));
+        console.log("level", (await stock.level("apple")).level, await stock.admin.deep.reset(), await stock.admin.size());
+        await stock.fails().catch((error) => console.log("failed", error instanceof ServiceError, shown(error)));
+        await stock.levle().catch((error) => console.log("failed", shown(error)));
+        await services.other.f().catch((error) => console.log("failed", shown(error)));
+        const items = [];
+        for await (const item of stock.count(20)) items.push(item);
+        for await (const item of stock.forever()) if (item > 20) break;
+        console.log("items", items.length, items.at(-1));
+        const bytes = await stock.echo({ a: [new Uint8Array([1, 2, 3])], b: "ü" });
+        console.log("bytes", bytes.a[0] instanceof Uint8Array, [...bytes.a[0]].join(), bytes.b);
+        const late = stock.hang.options({ timeout: "50ms" });
+        await late().catch((error) => console.log("failed", shown(error)));
+        const controller = new AbortController();
+        const hangs = stock.hang.options({ signal: controller.signal })();
+        controller.abort();
+        await hangs.catch((error) => console.log("failed", shown(error)));
+        console.log("soon", await stock.time.options({ timeout: 4000 })());
+        await stock.level.send("x");
+        console.log("large", (await stock.echo("x".repeat(3_000_000))).length);
+        await stock.echo("x".repeat(5_000_000)).catch((error) => console.log("failed", error.code));
+        console.log("told", await stock.tell("x"));
+        console.log("kept", JSON.stringify(await stock.remember({ deep: [1] })), JSON.stringify(await stock.recall()));
+        console.log("checked");
+      }
+"#;
+
+const WEB_PYTHON: &str = r#"
+      import asyncio
+      from orchestrator import services, on, ServiceError
+      async def failed(call):
+          try: await call
+          except ServiceError as error: print("failed", error.code, error, f"({error.remote_name})")
+      async def check():
+          stock = services.stock
+          await on("stock.*", lambda data, about: print("heard", str(data).replace("'", '"').replace(": ", ":"), about["event"], about["from"]))
+          print("level", (await stock.level("apple"))["level"], await stock.admin.deep.reset(), await stock.admin.size())
+          await failed(stock.fails())
+          await failed(stock.levle())
+          await failed(services.other.f())
+          items = [item async for item in stock.count(20)]
+          async for item in stock.forever():
+              if item > 20: break
+          print("items", len(items), items[-1])
+          value = await stock.echo({"a": [b"\1\2\3"], "b": "ü"})
+          print("bytes", str(isinstance(value["a"][0], bytes)).lower(), ",".join(map(str, value["a"][0])), value["b"])
+          await failed(stock.hang.options(timeout="50ms")())
+          hangs = asyncio.ensure_future(asyncio.wait_for(stock.hang(), 0.05))
+          try: await hangs
+          except asyncio.TimeoutError: print("failed cancelled stock.hang: it was not wanted any more ()")
+          print("soon", str(await stock.time.options(timeout=4)()).lower())
+          await stock.level.send("x")
+          print("large", len(await stock.echo("x" * 3_000_000)))
+          try: await stock.echo("x" * 5_000_000)
+          except ServiceError as error: print("failed", error.code)
+          print("told", await stock.tell("x"))
+          kept = await stock.remember({"deep": [1]}), await stock.recall()
+          print("kept", *(str(value).replace("'", '"').replace(": ", ":") for value in kept))
+          print("checked")
+"#;
+
+const EXPECTED: [&str; 17] = [
+    "web-1 | level 3 done 7",
+    "web-1 | failed not-found stock.levle: stock has no method 'levle'; did you mean 'level'? ()",
+    "web-1 | failed denied other.f: web may not call other.f; to allow it: services.web.permissions.services: \
+     [{ name: other, call: [\"f\"] }] ()",
+    "web-1 | items 20 19",
+    "web-1 | bytes true 1,2,3 ü",
+    "web-1 | failed timeout stock.hang: there was no answer in time ()",
+    "web-1 | failed cancelled stock.hang: it was not wanted any more ()",
+    "web-1 | soon true",
+    "web-1 | large 3000000",
+    "web-1 | failed too-large",
+    "web-1 | told 1",
+    "web-1 | heard {\"what\":\"x\"} stock.changed stock",
+    "web-1 | kept {\"deep\":[1]} {\"deep\":[1]}",
+    "stock-1 | the stream was ended",
+    "stock-1 | it was cancelled",
+    "stock.fails: no such thing (TypeError)",
+    "web-1 may not call other.f; to allow it: services.web.permissions.services: [{ name: other, call: [\"f\"] }]",
+];
+
+fn check(stock: (&str, &str), web: (&str, &str)) {
+    for language in [stock.0, web.0] {
+        if language != "js" && missing(if language == "python" { "python3" } else { language }, "calls") {
+            return;
+        }
+    }
+    let project = TestProject::new(&format!(
+        "  other: {{ runtime: js, code: \"export function f() {{}}\\n\" }}
+  stock:
+    runtime: {}
+    restart: never
+    code: |{}
+  web:
+    runtime: {}
+    depends_on: [stock]
+    permissions: {{ services: [{{ name: stock, call: ['*'], hear: ['stock.*'] }}] }}
+    code: |{}
+",
+        stock.0, stock.1, web.0, web.1
+    ));
+    let mut up = project.up();
+    up.wait_for("all 3 services are up");
+    assert_eq!(project.run(&["call", "web", "check"]).code, Some(0));
+    up.wait_for("web-1   | checked");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    let plain = text.replace("web-1   |", "web-1 |");
+    for expected in EXPECTED {
+        assert!(plain.contains(expected), "{expected}\n{plain}");
+    }
+}
+
+#[test]
+fn embedded_services_use_each_other() {
+    check(("js", STOCK_JS), ("js", WEB_JS));
+}
+
+#[test]
+fn node_services_use_python_services() {
+    check(("python", STOCK_PYTHON), ("node", WEB_JS));
+}
+
+#[test]
+fn python_services_use_node_services() {
+    check(("node", STOCK_JS), ("python", WEB_PYTHON));
+}
+
+#[test]
+fn python_services_use_each_other() {
+    check(("python", STOCK_PYTHON), ("python", WEB_PYTHON));
+}
+
+/// A service whose replicas tell which one has answered, and can be made to die while they serve.
+const WORKERS: &str = r#"  workers:
+    runtime: js
+    replicas: 3
+    restart: { policy: on-failure, backoff: 10ms..10ms }
+    code: |
+      import { replica, current } from "orchestrator";
+      export const who = () => replica;
+      export const die = () => { setTimeout(() => { throw new Error("dead"); }); return new Promise(() => {}); };
+      let tries = 0;
+      export const dies_unless_third = () => (replica === 3 ? "third" : die());
+"#;
+
+#[test]
+fn replicas_share_the_calls_and_one_key_stays_with_one_of_them() {
+    let project = TestProject::new(WORKERS);
+    let mut up = project.up();
+    up.wait_for("workers running");
+    let who = |options: &[&str]| {
+        let said = project.run(&[&["call", "workers", "who"], options].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out.trim().to_owned()
+    };
+    let anybody: std::collections::BTreeSet<_> = (0..30).map(|_| who(&[])).collect();
+    let keyed: std::collections::BTreeSet<_> = (0..6).map(|_| who(&["--key", "k"])).collect();
+    assert_eq!((anybody.len(), keyed.len()), (3, 1));
+    let replicas = project.service("workers")["replicas"].clone();
+    let served: u64 = (0..3).filter_map(|index| replicas[index]["calls"]["served"].as_u64()).sum();
+    assert_eq!(served, 36);
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn a_call_survives_the_death_of_its_replica_only_if_it_may_run_again() {
+    let project = TestProject::new(WORKERS);
+    let mut up = project.up();
+    up.wait_for("workers running");
+    let once = project.run(&["call", "workers", "die"]);
+    assert_eq!(once.code, Some(1), "{once:?}");
+    assert!(once.err.contains(" was lost before it answered (unavailable)"), "{once:?}");
+    let again = project.run(&["call", "workers", "dies_unless_third", "--retries", "-1"]);
+    assert_eq!((again.code, again.out.as_str()), (Some(0), "\"third\"\n"), "{again:?}");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn children_are_opened_within_what_their_parent_may_hand_on_and_close_before_it() {
+    let project = TestProject::new(
+        r#"  parent:
+    runtime: js
+    permissions:
+      net: { connect: ["a.example:1"] }
+      children: { max: 2, permissions: { net: { connect: ["a.example:1"] } } }
+    code: |
+      import { children, services, on } from "orchestrator";
+      const code = `
+        import { emit } from "orchestrator";
+        export const hi = (name) => "hi " + name;
+        export const tell = () => emit("born", 1);
+        export const close = () => console.log("closing");
+      `;
+      on("born", (data, { from }) => console.log("heard of", from));
+      export const open = async (name, more) => (await children.create({ name, code, ...more })).name;
+      export const greet = (name) => services[`parent/${name}`].hi(name);
+      export const tell = (name) => services[`parent/${name}`].tell();
+      export const shut = async (name) => (await children.create({ name, code })).close();
+      export const close = () => console.log("closing");
+"#,
+    );
+    let mut up = project.up();
+    up.wait_for("parent running");
+    let call = |arguments: &[&str]| project.run(&[&["call", "parent"], arguments].concat());
+    let denied = |more: &str, expected: &str| {
+        let said = call(&["open", "greedy", more]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains(expected), "{said:?}");
+    };
+    denied(
+        r#"{"permissions": {"subprocess": true}}"#,
+        r#"E_ATTENUATION permission=subprocess asked="true" ceiling="false""#,
+    );
+    denied(
+        r#"{"permissions": {"net": {"connect": ["A.EXAMPLE.:1", "b.example:1"]}}}"#,
+        r#"E_ATTENUATION permission=net.connect asked="b.example:1" ceiling="[a.example:1]""#,
+    );
+    denied(r#"{"colour": 1}"#, "unknown key 'colour' in service 'greedy'");
+    assert_eq!(call(&["shut", "short"]).code, Some(0));
+    assert_eq!(call(&["open", "one"]).out, "\"parent/one\"\n");
+    assert_eq!(call(&["greet", "one"]).out, "\"hi one\"\n");
+    assert_eq!(call(&["tell", "one"]).out, "1\n");
+    up.wait_for("heard of parent/one");
+    assert_eq!(call(&["open", "two"]).code, Some(0));
+    let full = call(&["open", "three"]);
+    assert!(full.err.contains("parent has 2 children, which is the most"), "{full:?}");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(at("parent/one-1   | closing") < at("parent-1       | closing"), "{text}");
+}
+
+#[test]
+fn configuration_is_kept_from_one_run_to_the_next() {
+    let project = TestProject::new(&format!("  stock:\n    runtime: js\n    code: |{STOCK_JS}"));
+    for (arguments, expected) in
+        [(&["remember", "[1]"][..], "[1]\n"), (&["recall"], "[1]\n"), (&["remember", "2"], "2\n")]
+    {
+        let mut up = project.up();
+        up.wait_for("stock running");
+        assert_eq!(project.run(&[&["call", "stock"], arguments].concat()).out, expected);
+        up.interrupt();
+        assert_eq!(up.end().0, Some(0));
+    }
+}
+
+#[test]
+fn the_person_who_runs_it_calls_too() {
+    let project = TestProject::new(&format!(
+        "  stock:\n    runtime: js\n    code: |{STOCK_JS}  web:\n    runtime: js\n    code: |\n      \
+         import {{ on }} from \"orchestrator\";\n      export const start = () => {{ on(\"*\", (data, {{ event, from }}) => \
+         console.log(event, from, JSON.stringify(data))); }};\n"
+    ));
+    let mut up = project.up();
+    up.wait_for("all 2 services are up");
+    for (arguments, code, out, err) in [
+        (&["call", "stock", "level", "apple"][..], 0, "{\"level\":3,\"sku\":\"apple\"}\n", ""),
+        (&["call", "stock", "count", "3"], 0, "0\n1\n2\n", ""),
+        (
+            &["call", "stock", "fails"],
+            1,
+            "",
+            "error: TypeError: stock.fails: no such thing (service-error), at fails (stock.js:5:37)\n",
+        ),
+        (
+            &["call", "stok", "level"],
+            1,
+            "",
+            "error: stok.level: no service is named 'stok'; did you mean 'stock'? (not-found)\n",
+        ),
+        (
+            &["call", "stock", "hang", "--timeout", "50ms"],
+            4,
+            "",
+            "error: stock.hang: there was no answer in time (timeout)\n",
+        ),
+        (&["emit", "a.b", "[1]"], 0, "", "a.b: sent to 1 replica\n"),
+        (&["emit", "a..b"], 1, "", "error: 'a..b' cannot be the name of an event (not-found)\n"),
+    ] {
+        let said = project.run(arguments);
+        assert_eq!(
+            (said.code, said.out.as_str(), said.err.as_str()),
+            (Some(code), out, err),
+            "{arguments:?}"
+        );
+    }
+    up.wait_for("a.b @operator [1]");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
