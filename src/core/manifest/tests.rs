@@ -637,8 +637,8 @@ fn a_child_is_written_as_a_service_is_and_held_within_its_ceiling() {
             "a child cannot be held less tight than its parent",
         ),
         (
-            r#"{"name": "a", "code": "1", "limts": {}}"#,
-            "unknown key 'limts' in service 'a': did you mean 'args'?",
+            r#"{"name": "a", "code": "1", "argz": []}"#,
+            "unknown key \'argz\' in service 'a': did you mean 'args'?",
         ),
         (
             r#"{"name": "a", "code": "1", "permissions": {"subprocess": true, "limits": {"memory": "1GiB"}}}"#,
