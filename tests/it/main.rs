@@ -4,8 +4,10 @@
 
 mod cli;
 mod control_api;
+mod docker;
 mod hostile;
 mod house;
+mod images;
 mod jobs;
 mod js_outside;
 mod lifecycle;
