@@ -56,7 +56,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Its services open no children.
     let children =
         ChildReader::new(|_, parent, _| Err(ChildError::NotGranted { parent: parent.name.clone() }));
-    let launch = Launch { manifest, plugins, embedded: EMBEDDED, project, lock, children };
+    let launch = Launch {
+        manifest,
+        plugins,
+        embedded: EMBEDDED,
+        project,
+        lock,
+        children,
+        image_lock: folder.join("orchestrator.lock"),
+        on_pull: |_| (),
+    };
     let mut handle = ServicesManager::launch(launch).await?;
     let (mut events, mut logs) =
         (handle.events(0), handle.logs(LogQuery { follow: true, ..LogQuery::default() })?);

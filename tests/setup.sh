@@ -8,6 +8,8 @@ command -v python3 >/dev/null || missing+=(python3)
 command -v npm >/dev/null || missing+=(npm)
 command -v perl >/dev/null || missing+=(perl)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v dockerd >/dev/null || missing+=(docker.io)
+command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq </dev/null || true
@@ -18,6 +20,24 @@ if command -v python3 >/dev/null && ! python3 -c 'import jsonschema, yaml' 2>/de
   python3 -m pip install -q jsonschema pyyaml </dev/null >/dev/null 2>&1 ||
     { [ "$(id -u)" = 0 ] && apt-get install -y -qq python3-jsonschema python3-yaml </dev/null >/dev/null 2>&1; } || true
 fi
+# A container engine, started here where none answers, and an image with what stock images have in them. No registry is
+# asked: the image is made of Debian packages.
+if ! docker version >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null; then
+  setsid dockerd >/tmp/orchestrator-tests-dockerd.log 2>&1 </dev/null &
+  for _ in $(seq 100); do
+    docker version >/dev/null 2>&1 && break
+    sleep 0.2
+  done
+fi
+image=orchestrator-tests/debian:1
+if docker version >/dev/null 2>&1 && ! docker image inspect "$image" >/dev/null 2>&1 && command -v mmdebstrap >/dev/null; then
+  files=$(mktemp)
+  mmdebstrap --quiet --variant=minbase --include=nodejs,python3,redis-server trixie - 2>/dev/null </dev/null >"$files" &&
+    docker import "$files" "$image" >/dev/null 2>&1
+  rm -f "$files"
+fi
+docker version >/dev/null 2>&1 || echo 'setup: no container engine: the tests that need it are skipped'
+docker image inspect "$image" >/dev/null 2>&1 || echo "setup: no image $image: the tests that need it are skipped"
 for tool in node python3 perl; do
   command -v "$tool" >/dev/null || echo "setup: no $tool: the tests that need it are skipped"
 done

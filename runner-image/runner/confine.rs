@@ -1,20 +1,22 @@
 //! From what a ticket says a service is held to, to the runner's own place and to that of the service's processes.
 //!
-//! With namespaces, the runner enters them first and is the first process there; whatever it starts is held further.
-//! Without, only what it starts is held.
+//! With namespaces, the runner enters them first and is the first process there; whatever it starts is held further. In
+//! a container it is the first process already. Without either, only what it starts is held.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use orchestrator_port::container::{self, NOT_OF_IMAGE};
 use orchestrator_port::launch::{Confinement as Wanted, Sandbox, Ticket};
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Counted, Grants, Limit};
 use orchestrator_sandbox::landlock::{Access, Reach};
 use orchestrator_sandbox::mounts::{Place, PlaceKind, View};
 use orchestrator_sandbox::namespaces::{EnterError, enter};
+use orchestrator_sandbox::privileges::settle;
 use orchestrator_sandbox::seccomp::Granted;
 use orchestrator_sandbox::users::{SERVICE, Users};
 
@@ -41,6 +43,8 @@ pub(crate) enum ConfineError {
     Confinement(#[from] ConfinementError),
     #[error(transparent)]
     SelfCheck(#[from] SelfCheckError),
+    #[error("failed to give up privileges")]
+    Settle(#[source] io::Error),
     #[error("failed to open the runner's own program")]
     Program(#[source] io::Error),
     #[error("failed to listen for what the service may connect to")]
@@ -63,6 +67,7 @@ pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
         Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
             checked(on_host()?, runner, wanted, Users::One, &ticket.socket)
         }
+        Some(wanted) if wanted.sandbox == Sandbox::Container => settle_in_container(wanted, ticket, runner),
         Some(wanted) => enter_namespaces(wanted, ticket, runner),
     }
 }
@@ -73,6 +78,12 @@ fn enter_namespaces(wanted: &Wanted, ticket: &Ticket, runner: OwnedFd) -> Result
     let addresses: BTreeSet<_> = wanted.relays.iter().map(|relay| relay.address).filter(own).collect();
     enter(&view(wanted, users), &ticket.root, &wanted.hostname, &Vec::from_iter(addresses))?;
     checked(RootFolder::in_view(), runner, wanted, users, &ticket.socket)
+}
+
+/// The engine has made the place; what is left is to hold the service to what it is granted there.
+fn settle_in_container(wanted: &Wanted, ticket: &Ticket, runner: OwnedFd) -> Result<Environs, ConfineError> {
+    settle(false).map_err(ConfineError::Settle)?;
+    checked(RootFolder::in_view(), runner, wanted, Users::One, &ticket.socket)
 }
 
 /// A place that has been looked at from inside. The controller's socket is what no service may reach.
@@ -138,8 +149,12 @@ fn js_io_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
     let service = grants(wanted, root, users);
     let scratch = root.temporary().to_owned();
     // Of the runtime's files the runner's program needs none, unless it is not the static one.
+    // In a container that is a file among others.
+    let in_container = wanted.sandbox == Sandbox::Container;
+    let program = in_container.then(|| PathBuf::from(container::RUNNER));
+    let runtime = wanted.runtime.iter().filter(|path| path.exists()).cloned().chain(program);
     let lists = [
-        (Access::Execute, wanted.runtime.iter().filter(|path| path.exists()).cloned().collect()),
+        (Access::Execute, runtime.collect()),
         (Access::Read, wanted.read.clone()),
         (Access::Write, [wanted.write.clone(), vec![scratch]].concat()),
     ];
@@ -157,12 +172,15 @@ fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {
     let memory: &[&str] = if among_host { &[] } else { &["/dev/shm"] };
     // Everything in its own tree is its to know.
     let listed: &[&str] = if among_host { &[] } else { &["/"] };
+    // All that the image brings, and the runner itself, by which its descriptor is executed.
+    let image = if wanted.sandbox == Sandbox::Container { image_files() } else { Vec::new() };
     let there = |path: &&PathBuf| path.exists();
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
-    let lists: [(Access, Vec<PathBuf>); 7] = [
+    let lists: [(Access, Vec<PathBuf>); 8] = [
         (Access::List, paths(listed)),
         (Access::Execute, vec![root.path().into()]),
         (Access::Execute, wanted.runtime.iter().filter(there).cloned().collect()),
+        (Access::Execute, image),
         (Access::Read, [paths(own), wanted.read.clone()].concat()),
         (Access::Write, [paths(memory), vec![root.temporary().into()], wanted.write.clone()].concat()),
         (Access::Device, paths(&DEVICES)),
@@ -170,6 +188,14 @@ fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {
     ];
     let reach =
         |(access, paths): (Access, Vec<PathBuf>)| paths.into_iter().map(move |path| Reach { path, access });
-    // Of the host's own small files some may be missing.
-    lists.into_iter().flat_map(reach).filter(|reach| !among_host || reach.path.exists()).collect()
+    // Of the host's own small files some may be missing, and of an image's as well.
+    let may_be_missing = wanted.sandbox != Sandbox::Strict;
+    lists.into_iter().flat_map(reach).filter(|reach| !may_be_missing || reach.path.exists()).collect()
+}
+
+/// What is in the root of a container's files and is its image's, and the runner's program.
+fn image_files() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/").into_iter().flatten().flatten();
+    let own = entries.filter(|entry| !NOT_OF_IMAGE.iter().any(|name| entry.file_name() == *name));
+    own.map(|entry| entry.path()).chain([container::RUNNER.into()]).collect()
 }

@@ -2,12 +2,13 @@
 //!
 //! - `runner keeper FOLDER`: the parent of a project's runners, a child of the orchestrator (`keeper.rs`).
 //! - `runner remote`: the RemoteService of one start (`remote_service.rs`).
+//! - `runner container`: the same, as the first process of a container.
 //! - `runner self-check SANDBOX RUNNER CANARY`: what a service would find in its place (`self_check.rs`).
 //! - `runner probe FOLDER`: tries what this host can enforce (`probe.rs`).
 //! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
 //! - `runner js-io`: the one that opens files and connections for it (`js_io/`).
 //!
-//! None of them is meant to be started by a person; what they need comes by descriptor.
+//! None of them is meant to be started by a person; what they need comes by descriptor, or by standard input.
 
 mod cgroup;
 mod command;
@@ -28,6 +29,7 @@ mod root_folder;
 mod self_check;
 mod service_process;
 mod source;
+mod ticket;
 
 use std::env;
 use std::error::Error;
@@ -36,17 +38,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use remote_service::RemoteError;
+use ticket::Origin;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let role = arguments.next().unwrap_or_default();
     match (role.to_str(), arguments.next()) {
         (Some("keeper"), Some(folder)) => exit_code(keeper::run(Path::new(&folder))),
-        (Some("remote"), None) => match remote_service::run() {
-            // Who would read about it has gone.
-            Err(RemoteError::Port(_)) => ExitCode::FAILURE,
-            ended => exit_code(ended),
-        },
+        (Some("remote"), None) => remote(Origin::Process),
+        (Some("container"), None) => remote(Origin::Container),
         (Some("js-host"), Some(_)) => js::host(),
         (Some("js-io"), None) => exit_code(js_io::run()),
         (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
@@ -54,6 +54,14 @@ fn main() -> ExitCode {
         _ => {
             exit_code::<io::Error>(Err(io::Error::other("this program is started by the orchestrator only")))
         }
+    }
+}
+
+fn remote(origin: Origin) -> ExitCode {
+    match remote_service::run(origin) {
+        // Who would read about it has gone.
+        Err(RemoteError::Port(_)) => ExitCode::FAILURE,
+        ended => exit_code(ended),
     }
 }
 

@@ -10,21 +10,17 @@
 //! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), two for the host protocol
 //! (`plugin_host.rs`), one for what a js service asks for (`js_io/launch.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
 
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{Receiving, ReceivingError};
-use orchestrator_port::gateway;
-use orchestrator_port::launch::{DESCRIPTOR, LONGEST_TICKET, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
 use orchestrator_port::{
     Family, Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
 };
-use orchestrator_sandbox::descriptors::inherited;
 use orchestrator_sandbox::tree::Ended;
 use rustix::process::{Signal, kill_process_group};
 use tokio::runtime;
@@ -43,19 +39,20 @@ use crate::relay;
 use crate::resources;
 use crate::service_process::{Environs, ServiceProcess, StartError, Surroundings, places};
 use crate::source::Source;
+use crate::ticket::{Origin, TicketError};
 
 /// How many probes are tried at once. A controller asks for one after the other.
 const PROBES: usize = 8;
 
 /// Runs one start, from its ticket to its end. The place for the service is made before there is a runtime, and so
 /// while there is one thread.
-pub(crate) fn run() -> Result<(), RemoteError> {
-    let ticket = read_ticket()?;
+pub(crate) fn run(origin: Origin) -> Result<(), RemoteError> {
+    let ticket = origin.ticket()?;
     let _ = rustix::thread::set_name(c"runner");
     // From inside the sandbox there is no way to this socket.
     let controller = UnixStream::connect(&ticket.socket).map_err(RemoteError::Controller)?;
     controller.set_nonblocking(true).map_err(RemoteError::Controller)?;
-    let line = line(&ticket).map_err(RemoteError::Ticket)?;
+    let line = origin.line(&ticket)?;
     let environs = confine(&ticket);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
     runtime.block_on(async {
@@ -69,19 +66,11 @@ pub(crate) fn run() -> Result<(), RemoteError> {
     })
 }
 
-/// The line to the gateway, where there is one.
-fn line(ticket: &Ticket) -> io::Result<Option<OwnedFd>> {
-    let has_network = ticket.confinement.as_ref().is_some_and(|confinement| confinement.network);
-    has_network.then(|| inherited(gateway::DESCRIPTOR)).transpose()
-}
-
 /// Why a start ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
-    #[error("failed to read the ticket")]
-    Ticket(#[source] io::Error),
-    #[error("failed to understand the ticket")]
-    TicketText(#[source] serde_json::Error),
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
     #[error("the ticket holds no token")]
     Token(#[from] NotAToken),
     #[error("failed to set up the runner")]
@@ -108,16 +97,6 @@ pub(crate) enum RemoteError {
     Terminated,
     #[error(transparent)]
     Port(#[from] PortClosed),
-}
-
-fn read_ticket() -> Result<Ticket, RemoteError> {
-    let descriptor = inherited(DESCRIPTOR).map_err(RemoteError::Ticket)?;
-    let mut text = Vec::new();
-    std::fs::File::from(descriptor)
-        .take(LONGEST_TICKET as u64)
-        .read_to_end(&mut text)
-        .map_err(RemoteError::Ticket)?;
-    serde_json::from_slice(&text).map_err(RemoteError::TicketText)
 }
 
 /// Whatever happens in between, nothing is left below this process or in its folder.

@@ -10,12 +10,16 @@ use std::process::ExitCode;
 
 use orchestrator_port::launch::Sandbox;
 use orchestrator_sandbox::confinement::Confinement;
-use orchestrator_sandbox::self_check::Found;
+use orchestrator_sandbox::self_check::{Around, Found};
 use orchestrator_sandbox::spawn::{Launch, Program};
 use rustix::process::{WaitOptions, getpid, waitpid};
 
-const STRICT: &str = "strict";
-const LANDLOCK: &str = "landlock";
+/// How the looking process is told where it is.
+const AROUND: [(&str, Sandbox, Around); 3] = [
+    ("landlock", Sandbox::Landlock, Around::Host),
+    ("strict", Sandbox::Strict, Around::Namespaces),
+    ("container", Sandbox::Container, Around::Container),
+];
 
 /// Why a sandbox is not used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +56,7 @@ fn ask(
 ) -> io::Result<String> {
     let (mut answer, answer_end) = io::pipe()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    let word = if sandbox == Sandbox::Strict { STRICT } else { LANDLOCK };
+    let word = AROUND.iter().find(|(_, of, _)| *of == sandbox).map_or("", |(word, ..)| word);
     let own = getpid().as_raw_nonzero().to_string();
     let launch = Launch {
         program: Program::Descriptor(runner),
@@ -76,7 +80,10 @@ fn ask(
 pub(crate) fn look(sandbox: &OsStr, runner: Option<OsString>) -> ExitCode {
     let canary = std::env::args_os().nth(4).unwrap_or_default();
     let runner = runner.and_then(|runner| runner.to_str()?.parse().ok()).unwrap_or(1);
-    let checks = Found::look(sandbox == STRICT, runner, Path::new(&canary)).checks();
+    let Some((.., around)) = AROUND.iter().find(|(word, ..)| sandbox == *word) else {
+        return ExitCode::FAILURE;
+    };
+    let checks = Found::look(*around, runner, Path::new(&canary)).checks();
     let checks: Vec<_> = checks.into_iter().map(|check| (check.what, check.holds)).collect();
     let written = serde_json::to_writer(io::stdout(), &checks).is_ok() && io::stdout().flush().is_ok();
     if written { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -104,7 +104,12 @@ impl Surroundings {
         ]);
         let path =
             environment.get(OsStr::new("PATH")).and_then(|path| path.to_str()).unwrap_or_default().into();
-        Ok(Self { folder: below(root.path(), &order.folder)?, environment, path, environs: environs.clone() })
+        // In a container an image may say where its program runs.
+        let folder = match order.folder.strip_prefix('/') {
+            Some(_) => PathBuf::from(&order.folder),
+            None => below(root.path(), &order.folder)?,
+        };
+        Ok(Self { folder, environment, path, environs: environs.clone() })
     }
 
     /// Starts a process with these descriptors, in a session of its own.

@@ -11,6 +11,7 @@ mod load;
 mod news;
 mod output;
 mod painter;
+mod pull;
 mod screen;
 mod target;
 mod terminal;

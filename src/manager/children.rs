@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{ChildError, Service};
-use orchestrator_core::permissions::{over_budget, unenforceable};
+use orchestrator_core::permissions::{Backend, over_budget, unenforceable};
 use orchestrator_core::routing::{Code, Fault};
 use orchestrator_core::supervisor::{Event, Goal, Request};
 use orchestrator_port::message::service::Payload;
 use tokio::sync::oneshot;
 
+use crate::environment::Containers;
 use crate::inbox::{Happening, Inbox};
+use crate::preflight::seen_by;
 use crate::router::Responder;
 use crate::service_container::chain;
 use crate::services_manager::{ServicesManager, Waiting};
@@ -123,7 +125,10 @@ impl ServicesManager {
                 ));
             }
         }
-        let refused = unenforceable(&child.name, &child.permissions, child.sandbox, &self.capabilities);
+        let backend = Backend::of(child.isolation, child.sandbox);
+        let engine = self.docker.as_ref().map(Containers::controllers);
+        let by = seen_by(backend, &self.capabilities, engine);
+        let refused = unenforceable(&child.name, &child.permissions, backend, &by);
         if let Some(refused) = refused.first() {
             return Err(Fault::new(Code::Denied, refused.to_string()));
         }

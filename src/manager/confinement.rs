@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use orchestrator_core::manifest::{RuntimeSpec, Service};
-use orchestrator_core::permissions::{Controllers, Host, NetGrants, Sandbox};
+use orchestrator_core::permissions::{Controllers, Host, Isolation, NetGrants, Sandbox};
 use orchestrator_port::gateway::Relay;
 use orchestrator_port::keeper::Limits;
 use orchestrator_port::launch::{Confinement, Sandbox as Tightness};
@@ -29,20 +29,23 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// That of a service; nothing where its plugin is not there.
+    /// That of a service; nothing where its plugin is not there, or its files are an image's.
     #[must_use]
     pub fn of(service: &Service, plugins: &Plugins) -> Self {
-        let Some((runtime, _)) = plugins.runtime(&service.runtime) else { return Self::default() };
+        let runtime = plugins.runtime(&service.runtime).filter(|_| service.isolation == Isolation::Process);
+        let Some((runtime, _)) = runtime else { return Self::default() };
         Self { files: runtime_files(runtime), path: visible_path(runtime) }
     }
 }
 
 /// What a service is held to; none where the manifest says that it is not.
-pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Confinement> {
-    let sandbox = match service.sandbox {
-        Sandbox::None => return None,
-        Sandbox::Landlock => Tightness::Landlock,
-        Sandbox::Strict => Tightness::Strict,
+pub(crate) fn confinement(service: &Service, runtime: Option<&RuntimeSpec>) -> Option<Confinement> {
+    let in_container = service.isolation == Isolation::Docker;
+    let sandbox = match (service.isolation, service.sandbox) {
+        (Isolation::Docker, _) => Tightness::Container,
+        (Isolation::Process, Sandbox::None) => return None,
+        (Isolation::Process, Sandbox::Landlock) => Tightness::Landlock,
+        (Isolation::Process, Sandbox::Strict) => Tightness::Strict,
     };
     let permissions = &service.permissions;
     let paths = |paths: &BTreeSet<PathBuf>| paths.iter().cloned().collect();
@@ -53,7 +56,8 @@ pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Co
         hostname: service.name.as_str().rsplit('/').next().unwrap_or_default().to_owned(),
         read: paths(&permissions.fs.read),
         write: paths(&permissions.fs.write),
-        runtime: runtime_files(runtime),
+        // A container has its image's files.
+        runtime: runtime.filter(|_| !in_container).map(runtime_files).unwrap_or_default(),
         devices: paths(&permissions.devices),
         scratch_bytes: permissions.fs.scratch.size,
         scratch_entries: permissions.fs.scratch.inodes,
@@ -62,7 +66,8 @@ pub(crate) fn confinement(service: &Service, runtime: &RuntimeSpec) -> Option<Co
         relays,
         hosts,
         descriptors: Some(limits.fds.map_or(DESCRIPTORS, u64::from)),
-        processes: limits.pids.map(u64::from),
+        // The engine counts those of a container; the kernel would count all of its user's.
+        processes: limits.pids.map(u64::from).filter(|_| !in_container),
         cpu_seconds: limits.cpu_time.map(|time| time.as_secs().max(1)),
     })
 }

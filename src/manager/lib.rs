@@ -36,6 +36,9 @@ mod shipment;
 
 pub use children::ChildReader;
 pub use confinement::Runtime;
+pub use environment::{
+    EngineError, OnPull, PullProgress, RunnerImages, lock_images, remove_orphaned_containers,
+};
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
 pub use log_store::{LogItem, LogQuery, LogReader};

@@ -1,14 +1,17 @@
 //! One action of the Supervisor, one effect.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_core::StartId;
+use orchestrator_core::manifest::Service;
+use orchestrator_core::permissions::Isolation;
 use orchestrator_core::report::{CrashReason, EventKind};
 use orchestrator_core::supervisor::Action;
 use tokio::sync::mpsc;
 
 use crate::confinement::group_limits;
-use crate::environment::ProcessEnvironment;
+use crate::environment::{DockerEnvironment, Environment, ProcessEnvironment};
 use crate::inbox::{Happening, Inbox};
 use crate::service_container::ServiceContainer;
 use crate::service_controller::Command;
@@ -47,7 +50,12 @@ impl ServicesManager {
         self.containers.insert(start.replica.clone(), live);
         self.starts += 1;
         let Some(service) = self.services.get(&start.replica.service) else {
-            tokio::spawn(fail(Inbox::new(start, self.inbox.clone())));
+            tokio::spawn(fail(Inbox::new(start, self.inbox.clone()), "no code is known for this service"));
+            return;
+        };
+        let folder = self.project.runtime().join(format!("s{}", self.starts));
+        let Some(environment) = self.environment(service, &start, &folder) else {
+            tokio::spawn(fail(Inbox::new(start, self.inbox.clone()), "no container engine is known"));
             return;
         };
         let container = ServiceContainer {
@@ -56,17 +64,28 @@ impl ServicesManager {
             commands: commanded,
             logs: self.logs.clone(),
             shipper: Arc::clone(&self.shipper),
-            environment: Box::new(ProcessEnvironment::new(
-                &self.keeper,
-                group_limits(service, self.capabilities.controllers),
-            )),
+            environment,
             gateway: self.gateway.clone(),
             router: self.router.clone(),
             children: self.children.clone(),
             config: self.config.clone(),
-            folder: self.project.runtime().join(format!("s{}", self.starts)),
+            folder,
         };
         tokio::spawn(container.run());
+    }
+
+    /// What the manifest says that the service runs in.
+    fn environment(&self, service: &Service, start: &StartId, folder: &Path) -> Option<Box<dyn Environment>> {
+        match service.isolation {
+            Isolation::Process => {
+                let limits = group_limits(service, self.capabilities.controllers);
+                Some(Box::new(ProcessEnvironment::new(&self.keeper, limits)))
+            }
+            Isolation::Docker => {
+                let containers = self.docker.as_ref()?;
+                Some(Box::new(DockerEnvironment::new(containers, start, service, folder.to_owned())))
+            }
+        }
     }
 
     /// A start that has ended by itself in the meantime has nothing to be told.
@@ -84,8 +103,8 @@ impl ServicesManager {
 }
 
 /// The start of a child that was created without code: it fails like any other start that cannot be made.
-async fn fail(inbox: Inbox) {
-    let error = "no code is known for this service".into();
+async fn fail(inbox: Inbox, why: &str) {
+    let error = why.into();
     inbox.tell(Happening::Crashed(CrashReason::Environment { error })).await;
     inbox.tell(Happening::Ended).await;
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::{
-    Capabilities, Controllers, Sandbox, Unenforceable, unenforceable, unenforced,
+    Backend, Capabilities, Controllers, Sandbox, Unenforceable, unenforceable, unenforced,
 };
 use orchestrator_port::launch::Probed;
 use orchestrator_sandbox::descriptors::sealed_program;
@@ -54,7 +54,8 @@ pub(crate) struct Checked {
     pub(crate) capabilities: Capabilities,
 }
 
-/// What of all this can be enforced here. The host is tried only where there is anything to hold.
+/// What of all this can be enforced here. The host is tried only where there is anything to hold. `engine` says what the
+/// container engine can limit, where there is one.
 ///
 /// # Errors
 /// Where the host cannot be tried.
@@ -62,6 +63,7 @@ pub(crate) fn check<'a>(
     services: impl Iterator<Item = &'a Service> + Clone,
     runner: &[u8],
     folder: &Path,
+    engine: Option<Controllers>,
 ) -> io::Result<Checked> {
     let nothing = Capabilities {
         namespaces: Some("not tried".into()),
@@ -73,9 +75,19 @@ pub(crate) fn check<'a>(
     let host = if unconfined { nothing } else { probe(runner, folder)? };
     let (refused, soft) = (Vec::new(), Vec::new());
     let mut checked = Checked { refused, soft, capabilities: host.clone() };
-    for Service { name, permissions, sandbox, .. } in services {
-        checked.refused.extend(unenforceable(name, permissions, *sandbox, &host));
-        checked.soft.extend(unenforced(name, permissions, *sandbox, &host));
+    for Service { name, permissions, isolation, sandbox, .. } in services {
+        let backend = Backend::of(*isolation, *sandbox);
+        let by = seen_by(backend, &host, engine);
+        checked.refused.extend(unenforceable(name, permissions, backend, &by));
+        checked.soft.extend(unenforced(name, permissions, backend, &by));
     }
     Ok(checked)
+}
+
+/// What can be enforced by a back end: a container's kernel is the host's, its limits are the engine's.
+pub(crate) fn seen_by(backend: Backend, host: &Capabilities, engine: Option<Controllers>) -> Capabilities {
+    match backend {
+        Backend::Process(_) => host.clone(),
+        Backend::Docker => Capabilities { controllers: engine.unwrap_or_default(), ..host.clone() },
+    }
 }

@@ -130,6 +130,11 @@ impl Project {
         self.state.join("log")
     }
 
+    /// The file that whoever runs the project holds a lock on.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.state.join("lock")
+    }
+
     /// Whether an orchestrator answers for it now.
     #[must_use]
     pub fn answers(&self) -> bool {
@@ -143,7 +148,7 @@ impl Project {
     /// Where it runs already, or the folders cannot be made or are not the user's own.
     pub async fn lock(&self) -> Result<ProjectLock, ProjectError> {
         own_folder(&self.state)?;
-        let path = self.state.join("lock");
+        let path = self.lock_file();
         let file = File::options()
             .create(true)
             .truncate(false)

@@ -73,7 +73,8 @@ impl ServiceContainer {
             Outcome::Crashed(reason) if self.may_be_out_of_memory(&reason) => {
                 // That is known when everything is gone.
                 self.destroy().await;
-                self.inbox.tell(Happening::Crashed(self.out_of_memory().unwrap_or(reason))).await;
+                let reason = self.out_of_memory().await.unwrap_or(reason);
+                self.inbox.tell(Happening::Crashed(reason)).await;
             }
             Outcome::Crashed(reason) => {
                 self.inbox.tell(Happening::Crashed(reason)).await;
@@ -101,10 +102,9 @@ impl ServiceContainer {
         limited && killed
     }
 
-    fn out_of_memory(&self) -> Option<CrashReason> {
-        let limit =
-            self.service.permissions.limits.memory.filter(|_| self.environment.was_out_of_memory())?;
-        Some(CrashReason::OutOfMemory { limit })
+    async fn out_of_memory(&mut self) -> Option<CrashReason> {
+        let limit = self.service.permissions.limits.memory?;
+        self.environment.was_out_of_memory().await.then_some(CrashReason::OutOfMemory { limit })
     }
 
     async fn live(&mut self) -> Result<Outcome, CrashReason> {
@@ -191,7 +191,7 @@ async fn connect(
     started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
     inbox.tell(Happening::Phase(Phase::Connecting)).await;
     let port = tokio::select! {
-        port = authenticated(&listener, token, longest) => port.map_err(broken("cannot accept the runner's connection"))?,
+        port = authenticated(&listener, token, environment.runner(), longest) => port.map_err(broken("cannot accept the runner's connection"))?,
         () = environment.gone() => {
             let error = "the runner ended before it had connected".into();
             return Err(CrashReason::Environment { error });
@@ -203,8 +203,13 @@ async fn connect(
     Ok(port)
 }
 
-/// Waits for a connection that proves to be the runner's. Others are closed, and noted.
-async fn authenticated(listener: &UnixListener, token: &Token, longest: usize) -> io::Result<ConnectionPort> {
+/// Waits for a connection that proves to be the runner's, by its process and by its token. Others are closed, and noted.
+async fn authenticated(
+    listener: &UnixListener,
+    token: &Token,
+    runner: Option<u32>,
+    longest: usize,
+) -> io::Result<ConnectionPort> {
     let mut handshakes = FuturesUnordered::new();
     let mut oldest_first = VecDeque::new();
     loop {
@@ -217,7 +222,13 @@ async fn authenticated(listener: &UnixListener, token: &Token, longest: usize) -
                 Err(Aborted) => tracing::warn!("a connection to a start's socket had to make room for others"),
             },
             accepted = listener.accept() => {
-                let (handshake, end) = abortable(websocket::accept(accepted?.0, token, HANDSHAKE_LIMIT, longest));
+                let connection = accepted?.0;
+                let peer = connection.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+                if peer != runner {
+                    tracing::warn!(?peer, "a connection to a start's socket was refused: it is not the runner's");
+                    continue;
+                }
+                let (handshake, end) = abortable(websocket::accept(connection, token, HANDSHAKE_LIMIT, longest));
                 handshakes.push(handshake);
                 oldest_first.push_back(end);
                 if oldest_first.len() > HANDSHAKES {

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
-use orchestrator_core::permissions::{Capabilities, Unenforceable};
+use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
 use orchestrator_core::report::{EventKind, Finish, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{Generation, ReplicaId, ServiceName};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use orchestrator_port::bundle;
 
 use crate::config_store::ConfigStore;
-use crate::environment::{EnvironmentError, Keeper};
+use crate::environment::{Containers, Engine, EngineError, EnvironmentError, Keeper, OnPull, Wanted};
 use crate::event_stream::{EventStream, now_millis};
 use crate::facts::Facts;
 use crate::gateway::Gateway;
@@ -52,6 +52,8 @@ pub struct ServicesManager {
     /// The starts that are not gone, and how each is told to end.
     pub(crate) containers: HashMap<ReplicaId, Live>,
     pub(crate) keeper: Keeper,
+    /// What makes containers, where there is a service that wants one.
+    pub(crate) docker: Option<Containers>,
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
@@ -109,6 +111,11 @@ pub struct Launch {
     pub lock: ProjectLock,
     /// What reads the children that its services open.
     pub children: ChildReader,
+    /// The file that keeps what the names of images mean, `orchestrator.lock` beside the manifest. Read and written only
+    /// where there is a container with an image of its own.
+    pub image_lock: PathBuf,
+    /// Is told how far an image has come that is fetched.
+    pub on_pull: OnPull,
 }
 
 /// Why a project could not be launched. Nothing was started.
@@ -126,6 +133,9 @@ pub enum LaunchError {
     /// The host could not be tried.
     #[error("cannot try what this host can enforce")]
     Probe(#[source] std::io::Error),
+    /// There is a service that is to run in a container, and no engine that can make it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The manifest's services do not form a graph.
     #[error("cannot order the services")]
     Graph(#[from] orchestrator_core::service_graph::GraphError),
@@ -158,29 +168,51 @@ struct Prepared {
     logs: LogStore,
     config: ConfigStore,
     keeper: Keeper,
+    docker: Option<Containers>,
+}
+
+/// Where the images of a project come from.
+struct Images<'a> {
+    kept_in: &'a Path,
+    on_pull: OnPull,
 }
 
 impl Prepared {
-    fn new(
+    async fn new(
         manifest: &Manifest,
         plugins: Plugins,
         embedded: &Embedded,
         project: &Project,
         lock: &ProjectLock,
+        images: Images<'_>,
     ) -> Result<Self, LaunchError> {
         let shipper = Shipper::new(plugins, manifest.services.values())?;
-        let checked = preflight::check(manifest.services.values(), embedded.runner, project.runtime());
+        let engine = engine(manifest).await?;
+        let limits = engine.as_ref().map(|engine| engine.controllers);
+        let checked =
+            preflight::check(manifest.services.values(), embedded.runner, project.runtime(), limits);
         let Checked { refused, soft, capabilities } = checked.map_err(LaunchError::Probe)?;
         if !refused.is_empty() {
             return Err(LaunchError::Unenforceable(refused));
         }
+        let docker = match engine {
+            Some(engine) => {
+                let names = manifest.services.values().filter_map(|service| service.image.as_deref());
+                let Images { kept_in, on_pull } = images;
+                let wanted = Wanted { images: names.collect(), kept_in, on_pull };
+                Some(Containers::of_project(engine, embedded.runner, project, wanted).await?)
+            }
+            None => None,
+        };
+        let programs = docker.as_ref().map(Containers::programs).unwrap_or_default();
+        let shipper = shipper.with_programs(programs);
         let supervisor = Supervisor::new(manifest.services.values().map(Into::into))?;
         let folder = project.log_folder();
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
         let config = ConfigStore::new(project.state().join("config.redb"))
             .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), lock)?;
-        Ok(Self { shipper, soft, capabilities, supervisor, logs, config, keeper })
+        Ok(Self { shipper, soft, capabilities, supervisor, logs, config, keeper, docker })
     }
 }
 
@@ -200,12 +232,14 @@ impl ServicesManager {
     /// # Errors
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        let Launch { manifest, plugins, embedded, project, lock, children } = launch;
-        let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock).inspect_err(|_| {
+        let Launch { manifest, plugins, embedded, project, lock, children, image_lock, on_pull } = launch;
+        let images = Images { kept_in: &image_lock, on_pull };
+        let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock, images).await;
+        let prepared = prepared.inspect_err(|_| {
             // There is no keeper that would.
             let _ = fs::remove_dir_all(project.runtime());
         });
-        let Prepared { shipper, soft, capabilities, supervisor, logs, config, keeper } = prepared?;
+        let Prepared { shipper, soft, capabilities, supervisor, logs, config, keeper, docker } = prepared?;
 
         let router = Router::start();
         for service in manifest.services.values() {
@@ -225,6 +259,7 @@ impl ServicesManager {
                 .collect(),
             containers: HashMap::new(),
             keeper,
+            docker,
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
             router,
@@ -418,6 +453,9 @@ impl ServicesManager {
 
     /// Nothing runs any more: takes down what the manager itself has put up, the last thing first.
     async fn end(self, finish: Finish) -> Finish {
+        if let Some(docker) = self.docker {
+            docker.end().await;
+        }
         self.keeper.end().await;
         self.events.publish(EventKind::Finished { finish: finish.clone() });
         let Self { logs, events, waiting, lock, .. } = self;
@@ -428,6 +466,12 @@ impl ServicesManager {
         drop(lock);
         finish
     }
+}
+
+/// The container engine, where a service wants one.
+async fn engine(manifest: &Manifest) -> Result<Option<Engine>, EngineError> {
+    let wanted = manifest.services.values().any(|service| service.isolation == Isolation::Docker);
+    Ok(if wanted { Some(Engine::reach().await?) } else { None })
 }
 
 /// The asker may have gone: then nobody wants the answer.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{self, Code, Kind, RuntimeSpec, Service};
-use orchestrator_core::permissions::Sandbox;
+use orchestrator_core::permissions::{Isolation, Sandbox};
 use orchestrator_core::routing::LONGEST_MESSAGE;
 use orchestrator_port::bundle::{self, BundleError, Entry, EntryPath, PathError};
 use orchestrator_port::launch::Confinement;
@@ -23,6 +23,7 @@ use orchestrator_port::message::control::{Order, Protocol};
 
 use crate::Plugins;
 use crate::confinement::{confinement, visible_path};
+use crate::environment::ImageProgram;
 use crate::secrets::{self, SecretError};
 use crate::service_controller::Shipment;
 
@@ -41,6 +42,8 @@ pub(crate) struct Shipper {
     plugins: Plugins,
     /// The variables that every service has: how programs, texts and times are found and shown on this host.
     env: BTreeMap<String, String>,
+    /// The programs of the images that containers are made from, by the images' names.
+    programs: BTreeMap<String, ImageProgram>,
 }
 
 /// Why a service cannot be run on this host.
@@ -101,6 +104,9 @@ pub(crate) enum GatherError {
     /// Something that it is to be given is not there.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// An image without anything to run.
+    #[error("the image '{0}' does not say what is run of it: say it with 'args'")]
+    NoProgram(String),
     /// The service's plugin has gone.
     #[error("the plugin '{0}' is not installed")]
     Plugin(String),
@@ -123,11 +129,16 @@ impl Shipper {
             ["LANG", "TZ"].into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)));
         let mut env: BTreeMap<_, _> = passed.collect();
         env.insert("PATH".into(), env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.into()));
-        let shipper = Self { plugins, env };
+        let shipper = Self { plugins, env, programs: BTreeMap::new() };
         for service in services {
             shipper.check(service)?;
         }
         Ok(shipper)
+    }
+
+    /// The same, with what the images say of their programs.
+    pub(crate) fn with_programs(self, programs: BTreeMap<String, ImageProgram>) -> Self {
+        Self { programs, ..self }
     }
 
     /// Whether a service can be run on this host.
@@ -135,12 +146,17 @@ impl Shipper {
         if let Err(source) = secrets::read(service) {
             return Err(ShipperError::Secret { service: service.name.clone(), source });
         }
+        if service.code == Code::Image {
+            return Ok(());
+        }
         let Some((runtime, _)) = self.plugins.runtime(&service.runtime) else {
             let (service, runtime) = (service.name.clone(), service.runtime.clone());
             return Err(ShipperError::Plugin { service, runtime });
         };
+        // What is in an image is seen when it is used.
+        let on_host = service.isolation == Isolation::Process;
         match runtime.command.first() {
-            Some(program) if !program.contains(['/', '{']) && !self.is_on_path(program) => {
+            Some(program) if on_host && !program.contains(['/', '{']) && !self.is_on_path(program) => {
                 let (service, program) = (service.name.clone(), program.clone());
                 Err(ShipperError::Program { service, program, needs: runtime.needs.clone() })
             }
@@ -154,6 +170,9 @@ impl Shipper {
 
     /// Reads the service's code as it is now and puts together what is sent.
     pub(crate) fn gather(&self, service: &Service, replica: u32) -> Result<Shipment, GatherError> {
+        if service.code == Code::Image {
+            return self.gather_program(service, replica);
+        }
         let Some((runtime, files)) = self.plugins.runtime(&service.runtime) else {
             return Err(GatherError::Plugin(service.runtime.clone()));
         };
@@ -169,7 +188,7 @@ impl Shipper {
             folder: CODE.into(),
             // A folder whose name is no text is no base: paths from '/' on are found all the same.
             base: service.folder.to_str().unwrap_or_default().to_owned(),
-            env: self.env_of(service, runtime),
+            env: self.env_of(service, Some(runtime)),
             secrets: secrets::read(service)?,
             longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),
             output_rate: service.permissions.limits.logs,
@@ -181,23 +200,54 @@ impl Shipper {
         Ok(Shipment { entries, order })
     }
 
-    /// What the service is held to; none where it is not.
-    pub(crate) fn confinement(&self, service: &Service) -> Option<Confinement> {
-        let (runtime, _) = self.plugins.runtime(&service.runtime)?;
-        confinement(service, runtime)
+    /// Nothing is shipped: what the image has in it runs.
+    fn gather_program(&self, service: &Service, replica: u32) -> Result<Shipment, GatherError> {
+        let program = self.program(service).cloned().unwrap_or_default();
+        let command = program.command(&service.args);
+        if command.is_empty() {
+            return Err(GatherError::NoProgram(service.image.clone().unwrap_or_default()));
+        }
+        let order = Order {
+            service: service.name.to_string(),
+            replica,
+            command,
+            code: String::new(),
+            folder: program.folder,
+            base: service.folder.to_str().unwrap_or_default().to_owned(),
+            env: self.env_of(service, None),
+            secrets: secrets::read(service)?,
+            longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),
+            output_rate: service.permissions.limits.logs,
+            protocol: Protocol::None,
+        };
+        Ok(Shipment { entries: Vec::new(), order })
     }
 
-    fn env_of(&self, service: &Service, runtime: &RuntimeSpec) -> BTreeMap<String, String> {
+    /// The program of the service's image, where it has one.
+    fn program(&self, service: &Service) -> Option<&ImageProgram> {
+        self.programs.get(service.image.as_ref()?)
+    }
+
+    /// What the service is held to; none where it is not.
+    pub(crate) fn confinement(&self, service: &Service) -> Option<Confinement> {
+        confinement(service, self.plugins.runtime(&service.runtime).map(|(runtime, _)| runtime))
+    }
+
+    fn env_of(&self, service: &Service, runtime: Option<&RuntimeSpec>) -> BTreeMap<String, String> {
         let kind = match service.kind {
             Kind::Service => "service",
             Kind::Job => "job",
         };
         let mut env = self.env.clone();
-        if service.sandbox != Sandbox::None {
-            env.insert("PATH".into(), visible_path(runtime));
+        match (service.isolation, service.sandbox, runtime) {
+            // Where programs are in an image is the image's to say.
+            (Isolation::Docker, ..) => drop(env.remove("PATH")),
+            (Isolation::Process, Sandbox::None, _) | (Isolation::Process, _, None) => {}
+            (Isolation::Process, _, Some(runtime)) => drop(env.insert("PATH".into(), visible_path(runtime))),
         }
+        env.extend(self.program(service).map(|program| program.env.clone()).unwrap_or_default());
         env.insert("ORCHESTRATOR_KIND".into(), kind.into());
-        env.extend(runtime.env.clone());
+        env.extend(runtime.map(|runtime| runtime.env.clone()).unwrap_or_default());
         env.extend(service.env.clone());
         env
     }
@@ -231,6 +281,7 @@ impl Shipper {
                 })?;
                 Ok(format!("{CODE}/{run}"))
             }
+            Code::Image => Ok(String::new()),
             Code::Path(path) => {
                 if runs_itself && !is_executable(path) {
                     return Err(GatherError::NotExecutable(path.clone()));

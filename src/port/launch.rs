@@ -1,4 +1,5 @@
-//! What a runner is told at its start, through an inherited descriptor: [`Ticket`].
+//! What a runner is told at its start, through an inherited descriptor, or in a container through its standard input:
+//! [`Ticket`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -88,6 +89,8 @@ pub enum Sandbox {
     Strict,
     /// The host's own files and processes, as far as Landlock and system call filters let through.
     Landlock,
+    /// A container, made by its engine around the runner; inside of that what `Landlock` is.
+    Container,
 }
 
 impl Ticket {

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod channel;
 mod connection_port;
+pub mod container;
 mod frame;
 pub mod gateway;
 mod handshake;

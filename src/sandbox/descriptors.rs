@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+    listen, recvmsg, sendmsg, socket_with, socketpair, sockopt::socket_peercred,
 };
 
 /// How often it is tried to seal a file whose pages are held by the kernel.
@@ -44,6 +46,42 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Where the system refuses.
 pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Listens for one process at this path, which is to send and receive packets. Non-blocking, closed at exec.
+///
+/// # Errors
+/// Where the system refuses.
+pub fn packet_listener(path: &Path) -> io::Result<OwnedFd> {
+    let listener = packet_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    bind(&listener, &SocketAddrUnix::new(path)?)?;
+    listen(&listener, 1)?;
+    Ok(listener)
+}
+
+/// Takes the next connection of a [`packet_listener`], with the process id of its other end as the caller knows it.
+/// Non-blocking, closed at exec.
+///
+/// # Errors
+/// `WouldBlock` where there is none yet.
+pub fn accept_packets(listener: impl AsFd) -> io::Result<(OwnedFd, i32)> {
+    let accepted = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = socket_peercred(&accepted)?;
+    Ok((accepted, peer.pid.as_raw_nonzero().get()))
+}
+
+/// Connects to a [`packet_listener`]. The socket blocks, and is closed at exec.
+///
+/// # Errors
+/// Where nobody listens there.
+pub fn connect_packets(path: &Path) -> io::Result<OwnedFd> {
+    let socket = packet_socket(SocketFlags::CLOEXEC)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+fn packet_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
 /// Sends a packet, with the descriptors that there are. An empty packet would be taken for the end, and is refused.

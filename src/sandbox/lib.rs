@@ -17,7 +17,7 @@ pub mod descriptors;
 pub mod landlock;
 pub mod mounts;
 pub mod namespaces;
-mod privileges;
+pub mod privileges;
 mod remove;
 pub mod seccomp;
 pub mod self_check;

@@ -43,12 +43,12 @@ pub(crate) unsafe fn never_gain() -> bool {
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 }
 }
 
-/// Gives up everything that a runner in its own namespaces does not need any more: all capabilities, or all but those
+/// Gives up everything that a runner in namespaces or a container does not need any more: all capabilities, or all but those
 /// to start and end processes of another user. Nobody may read its memory or trace it from now on.
 ///
 /// # Errors
 /// Where the kernel refuses.
-pub(crate) fn settle(serves_another_user: bool) -> io::Result<()> {
+pub fn settle(serves_another_user: bool) -> io::Result<()> {
     let kept = if serves_another_user { OTHER_USERS } else { 0 };
     // SAFETY: system calls about the calling thread, which is the only one.
     let settled =

@@ -17,6 +17,17 @@ pub struct Check {
     pub holds: bool,
 }
 
+/// Where the process is that looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// Among the host's own files and processes.
+    Host,
+    /// In namespaces that the runner has made.
+    Namespaces,
+    /// In a container that an engine has made.
+    Container,
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -38,13 +49,15 @@ pub struct Found {
     pub own_file: Option<Errno>,
     /// Descriptors beyond the standard streams.
     pub descriptors: usize,
-    /// The rest is only so in namespaces.
+    /// The rest is only so in namespaces and in containers.
     pub inside: Option<Inside>,
 }
 
-/// What was found in namespaces.
+/// What was found in namespaces or in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inside {
+    /// Whether it is in a container: there it is whoever the image wants it to be.
+    pub in_container: bool,
     /// Who it is.
     pub uid: u32,
     /// Its network interfaces.
@@ -59,7 +72,8 @@ impl Found {
     /// Looks at the calling process, which is confined. `runner` is the process that it must not reach, `canary` a file
     /// that is there and was not granted.
     #[must_use]
-    pub fn look(strict: bool, runner: i32, canary: &Path) -> Self {
+    pub fn look(around: Around, runner: i32, canary: &Path) -> Self {
+        let inside = around != Around::Host;
         // SAFETY: questions about the calling process, and attempts that change nothing where they succeed.
         unsafe {
             let bounding =
@@ -69,7 +83,7 @@ impl Found {
                 no_new_privileges: libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
                 filtered: libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) == libc::SECCOMP_MODE_FILTER as i32,
                 // Who may not drop the bounding set cannot use it either: nothing can be gained.
-                capabilities: crate::privileges::held() | if strict { bounding } else { 0 },
+                capabilities: crate::privileges::held() | if inside { bounding } else { 0 },
                 namespace: refusal(libc::unshare(libc::CLONE_NEWUSER)),
                 packets: refusal(libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)),
                 signal: refusal(libc::kill(runner, 0)),
@@ -80,7 +94,7 @@ impl Found {
                     .err()
                     .and_then(|error| Errno::from_io_error(&error)),
                 descriptors: (3..1024).filter(|fd| libc::fcntl(*fd, libc::F_GETFD) >= 0).count(),
-                inside: strict.then(Inside::look),
+                inside: inside.then(|| Inside::look(around == Around::Container)),
             }
         }
     }
@@ -106,8 +120,13 @@ impl Found {
             Check { what: "no inherited descriptors", holds: self.descriptors == 0 },
         ];
         if let Some(inside) = &self.inside {
+            let user = if inside.in_container {
+                Check { what: "a user other than root", holds: inside.uid != 0 }
+            } else {
+                Check { what: "a user of its own namespace", holds: inside.uid == SERVICE.uid }
+            };
             checks.extend([
-                Check { what: "a user of its own namespace", holds: inside.uid == SERVICE.uid },
+                user,
                 Check { what: "loopback only", holds: inside.interfaces == ["lo"] },
                 Check { what: "a root that cannot be written", holds: !inside.root_is_writable },
                 Check { what: "no sight of its runner", holds: !inside.sees_runner },
@@ -118,10 +137,11 @@ impl Found {
 }
 
 impl Inside {
-    fn look() -> Self {
+    fn look(in_container: bool) -> Self {
         let interfaces = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
         let interfaces = interfaces.lines().skip(2).filter_map(|line| line.split_once(':'));
         Self {
+            in_container,
             uid: rustix::process::geteuid().as_raw(),
             interfaces: interfaces.map(|(name, _)| name.trim().to_owned()).collect(),
             root_is_writable: fs::create_dir("/written").is_ok(),
@@ -151,6 +171,7 @@ mod tests {
             own_file: Some(Errno::ACCESS),
             descriptors: 0,
             inside: Some(Inside {
+                in_container: false,
                 uid: SERVICE.uid,
                 interfaces: vec!["lo".into()],
                 root_is_writable: false,
@@ -182,6 +203,12 @@ mod tests {
         assert_eq!(broken(|found| found.own_file = None), ["no writing of what may only be read"]);
         assert_eq!(broken(|found| found.descriptors = 1), ["no inherited descriptors"]);
         assert_eq!(broken(|found| inside(found).uid = 0), ["a user of its own namespace"]);
+        let container = |found: &mut Found, uid| {
+            inside(found).in_container = true;
+            inside(found).uid = uid;
+        };
+        assert_eq!(broken(|found| container(found, 7)), [""; 0]);
+        assert_eq!(broken(|found| container(found, 0)), ["a user other than root"]);
         assert_eq!(broken(|found| inside(found).interfaces.push("eth0".into())), ["loopback only"]);
         assert_eq!(broken(|found| inside(found).interfaces.clear()), ["loopback only"]);
         assert_eq!(broken(|found| inside(found).root_is_writable = true), ["a root that cannot be written"]);

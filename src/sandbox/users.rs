@@ -42,7 +42,7 @@ impl Users {
 
 /// Two users of this host that nobody else has, as long as this lives.
 #[derive(Debug)]
-pub(crate) struct UserPair {
+pub struct UserPair {
     /// The runner's. The next one is the service's.
     first: u32,
     /// A name that only one process can have, in the host's network namespace; the kernel takes it back.
@@ -61,7 +61,11 @@ pub enum UserError {
 }
 
 impl UserPair {
-    pub(crate) fn claim() -> Result<Self, UserError> {
+    /// Takes two that are free.
+    ///
+    /// # Errors
+    /// Where none are left.
+    pub fn claim() -> Result<Self, UserError> {
         let pairs = (USERS.end - USERS.start) / 2;
         // Beginning somewhere keeps starts at the same time from asking for the same ones.
         let offset = getpid().as_raw_nonzero().get().unsigned_abs() % pairs;
@@ -79,7 +83,8 @@ impl UserPair {
     }
 
     /// The service's user on the host.
-    pub(crate) fn service(&self) -> Identity {
+    #[must_use]
+    pub fn service(&self) -> Identity {
         Identity { uid: self.first + 1, gid: self.first + 1 }
     }
 

@@ -2,19 +2,48 @@
 
 use std::process::{Child, Stdio};
 
-use crate::support::{TestProject, kill, missing, wait_for};
+use crate::support::{Backend, TestProject, kill, missing, wait_for};
+
+/// Each promise holds for processes and for containers.
+macro_rules! on_both {
+    ($($promise:ident,)*) => {
+        mod of_processes {
+            $(#[test] fn $promise() { super::$promise(crate::support::Backend::Process); })*
+        }
+
+        mod of_containers {
+            $(#[test] fn $promise() {
+                if !crate::support::engine::without_image(stringify!($promise)) {
+                    super::$promise(crate::support::Backend::Docker);
+                }
+            })*
+        }
+    };
+}
+
+on_both![
+    four_languages_start_in_order_and_close_in_reverse,
+    independent_services_start_together,
+    a_crash_closes_the_furthest_first_and_all_comes_back,
+    over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why,
+    jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all,
+    a_start_that_takes_too_long_says_how_far_it_came,
+    an_unhealthy_service_is_a_crash_with_its_reason,
+    an_exception_is_shown_with_the_services_own_files_and_lines,
+];
 
 fn place(states: &[(String, String)], service: &str, state: &str) -> usize {
     let found = states.iter().position(|(s, t)| s == service && t == state);
     found.unwrap_or_else(|| panic!("'{service}' was never {state}: {states:?}"))
 }
 
-#[test]
-fn four_languages_start_in_order_and_close_in_reverse() {
-    if missing("node", "four languages") || missing("python3", "four languages") {
+fn four_languages_start_in_order_and_close_in_reverse(backend: Backend) {
+    if backend == Backend::Process
+        && (missing("node", "four languages") || missing("python3", "four languages"))
+    {
         return;
     }
-    let project = TestProject::new(
+    let project = TestProject::on(backend,
         "  a: { runtime: exec, permissions: { subprocess: true }, code: \"#!/bin/sh\\necho a up; trap 'echo a down; exit 0' TERM; while :; do sleep 0.05; done\\n\" }
   b: { runtime: python, depends_on: [a], code: \"def start(): print('b up')\\ndef close(): print('b down')\\n\" }
   c: { runtime: node, depends_on: [b], code: \"export function start() { console.log('c up') }\\nexport function close() { console.log('c down') }\\n\" }
@@ -30,7 +59,8 @@ fn four_languages_start_in_order_and_close_in_reverse() {
     let texts: Vec<String> = logs
         .lines()
         .map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()
+            let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            record["text"].as_str().expect("a text").to_owned()
         })
         // The shell tells that its sleep was ended along with it.
         .filter(|text| text != "Terminated")
@@ -38,10 +68,9 @@ fn four_languages_start_in_order_and_close_in_reverse() {
     assert_eq!(texts, ["a up", "b up", "c up", "d up", "d down", "c down", "b down", "a down"]);
 }
 
-#[test]
-fn independent_services_start_together() {
+fn independent_services_start_together(backend: Backend) {
     // Each waits in its start for the other one's file: one after the other, neither would ever be up.
-    let project = TestProject::new(
+    let project = TestProject::on(backend,
         "  one: { runtime: exec, permissions: { subprocess: true, fs: { write: [{ path: ./shared, shared: true }] } }, ready: { log: met }, args: [one, two], code: ./wait }
   two: { runtime: exec, permissions: { subprocess: true, fs: { write: [{ path: ./shared, shared: true }] } }, ready: { log: met }, args: [two, one], code: ./wait }
 ",
@@ -52,9 +81,8 @@ fn independent_services_start_together() {
     up.wait_for("all 2 services are up");
 }
 
-#[test]
-fn a_crash_closes_the_furthest_first_and_all_comes_back() {
-    let project = TestProject::new("");
+fn a_crash_closes_the_furthest_first_and_all_comes_back(backend: Backend) {
+    let project = TestProject::on(backend, "");
     let flag = project.path().join("shared/crash").display().to_string();
     let chain = format!(
         "  b: {{ runtime: exec, permissions: {{ subprocess: true, fs: {{ write: [./shared] }} }}, code: \"#!/bin/sh\\nuntil rm {flag} 2>/dev/null; do sleep 0.02; done; exit 3\\n\", restart: {{ policy: on-failure, backoff: 10ms..1s, max: 5, within: 60s }} }}
@@ -63,7 +91,7 @@ fn a_crash_closes_the_furthest_first_and_all_comes_back() {
   x: {{ runtime: js, depends_on: {{ b: {{ on_crash: ignore }} }}, code: \"export function start() {{}}\\n\" }}
 "
     );
-    project.write("manifest.yaml", &format!("name: test\nservices:\n{chain}"));
+    project.write_manifest(&chain);
     let mut up = project.up();
     up.wait_for("all 4 services are up");
     let before = project.states().len();
@@ -76,9 +104,8 @@ fn a_crash_closes_the_furthest_first_and_all_comes_back() {
     assert!(!states.iter().any(|(service, _)| service == "x"), "x ignores the crash: {states:?}");
 }
 
-#[test]
-fn over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why() {
-    let project = TestProject::new(
+fn over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why(backend: Backend) {
+    let project = TestProject::on(backend,
         "  db: { runtime: exec, code: \"#!/bin/sh\\nexit 3\\n\", ready: { log: never }, restart: { policy: on-failure, backoff: 10ms..20ms, max: 2, within: 60s } }
   api: { runtime: js, depends_on: [db], code: \"export function start() {}\\n\" }
 ",
@@ -90,9 +117,9 @@ fn over_its_budget_a_service_gives_up_and_what_depends_on_it_says_why() {
     assert!(text.contains("ended with exit code 1: nothing is left to run"), "{text}");
 }
 
-#[test]
-fn jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all() {
-    let project = TestProject::new(
+fn jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all(backend: Backend) {
+    let project = TestProject::on(
+        backend,
         "  migrate: { runtime: exec, kind: job, code: \"#!/bin/sh\\necho migrated\\n\" }
   api: { runtime: js, depends_on: [migrate], code: \"export function start() { console.log('serving') }\\n\" }
   main: { runtime: exec, kind: job, essential: true, depends_on: [api], code: \"#!/bin/sh\\nexit 7\\n\" }
@@ -106,9 +133,8 @@ fn jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all() {
     assert!(logs.find("migrated") < logs.find("serving"), "{logs}");
 }
 
-#[test]
-fn a_start_that_takes_too_long_says_how_far_it_came() {
-    let project = TestProject::new(
+fn a_start_that_takes_too_long_says_how_far_it_came(backend: Backend) {
+    let project = TestProject::on(backend,
         "  web: { runtime: exec, code: \"#!/bin/sh\\nexec sleep 1000\\n\", ready: { tcp: 1 }, start_timeout: 500ms, restart: never }
 ",
     );
@@ -119,9 +145,8 @@ fn a_start_that_takes_too_long_says_how_far_it_came() {
     assert!(text.contains(told), "{text}");
 }
 
-#[test]
-fn an_unhealthy_service_is_a_crash_with_its_reason() {
-    let project = TestProject::new(
+fn an_unhealthy_service_is_a_crash_with_its_reason(backend: Backend) {
+    let project = TestProject::on(backend,
         "  web: { runtime: js, restart: never, alive: { interval: 20ms, failures: 2 }, code: \"export function health() { throw new Error('out of ink') }\\n\" }
 ",
     );
@@ -131,9 +156,8 @@ fn an_unhealthy_service_is_a_crash_with_its_reason() {
     assert!(text.contains("out of ink"), "{text}");
 }
 
-#[test]
-fn an_exception_is_shown_with_the_services_own_files_and_lines() {
-    let project = TestProject::new("  web: { code: ./web.js, restart: never }\n");
+fn an_exception_is_shown_with_the_services_own_files_and_lines(backend: Backend) {
+    let project = TestProject::on(backend, "  web: { code: ./web.js, restart: never }\n");
     project.write("web.js", "export function start() {\n  setTimeout(() => { undefined.x; }, 1);\n}\n");
     let (code, text) = project.up().end();
     assert_eq!(code, Some(1), "{text}");

@@ -5,8 +5,10 @@
 mod calls;
 mod cli;
 mod control_api;
+mod docker;
 mod hostile;
 mod house;
+mod images;
 mod jobs;
 mod js_outside;
 mod lifecycle;

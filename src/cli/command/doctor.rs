@@ -1,7 +1,7 @@
 //! `orchestrator doctor`: what this host can enforce, mechanism by mechanism, and what to change.
 
 use orchestrator_core::ServiceName;
-use orchestrator_core::permissions::{Capabilities, Permissions, Sandbox, unenforceable};
+use orchestrator_core::permissions::{Backend, Capabilities, Permissions, Sandbox, unenforceable};
 
 use crate::Context;
 use crate::exit_code::Code;
@@ -54,7 +54,7 @@ fn report(host: &Capabilities) -> Vec<String> {
     ];
     for (name, sandbox) in [("strict", Sandbox::Strict), ("landlock", Sandbox::Landlock)] {
         let any = ServiceName::parse("any").expect("it is a name");
-        let refused = unenforceable(&any, &Permissions::default(), sandbox, host);
+        let refused = unenforceable(&any, &Permissions::default(), Backend::Process(sandbox), host);
         lines.push(match refused.first() {
             None => format!("sandbox: {name:<12} can be enforced"),
             Some(first) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Service;
-use orchestrator_core::permissions::{Host, Sandbox};
+use orchestrator_core::permissions::{Host, Isolation, Sandbox};
 use orchestrator_manager::Runtime;
 use orchestrator_views::spoken_bytes;
 
@@ -38,6 +38,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     if args.json {
         let explained = serde_json::json!({
             "service": service.name,
+            "isolation": service.isolation,
+            "image": service.image,
             "sandbox": service.sandbox,
             "runtime": { "name": service.runtime, "files": runtime.files, "path": runtime.path },
             "env": service.env.keys().collect::<Vec<_>>(),
@@ -52,10 +54,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 
 /// What it is, then a line for each thing that it finds, then what it may do.
 fn lines(service: &Service, runtime: &Runtime) -> Vec<String> {
-    let what = match service.sandbox {
-        Sandbox::None => "no sandbox: it may do whatever you may",
-        Sandbox::Landlock => "sandbox: landlock",
-        Sandbox::Strict => "sandbox: strict",
+    let what = match (service.isolation, service.sandbox) {
+        (Isolation::Docker, _) => "in a container",
+        (Isolation::Process, Sandbox::None) => "no sandbox: it may do whatever you may",
+        (Isolation::Process, Sandbox::Landlock) => "sandbox: landlock",
+        (Isolation::Process, Sandbox::Strict) => "sandbox: strict",
     };
     let mut lines = vec![format!("{} ({}), {what}", service.name, service.runtime)];
     if service.sandbox == Sandbox::None {
@@ -92,6 +95,9 @@ fn files(service: &Service, runtime: &Runtime) -> Vec<(PathBuf, String)> {
         );
         files.push(("/service".into(), "its code: read, execute".into()));
         files.push(("/tmp".into(), scratch));
+    }
+    if let Some(image) = &service.image {
+        files.push(("/".into(), format!("the files of {image}: read, execute")));
     }
     let because = format!("read, execute; {} needs it", service.runtime);
     files.extend(

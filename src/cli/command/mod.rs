@@ -8,7 +8,10 @@ mod doctor;
 mod down;
 mod events;
 mod explain;
+mod gc;
 mod graph;
+mod image;
+mod lock;
 mod logs;
 mod plugin;
 mod ps;
@@ -54,6 +57,12 @@ pub(crate) enum Verb {
     Explain(explain::Args),
     /// Show what this host can enforce
     Doctor(doctor::Args),
+    /// Note what the names of a manifest's images mean
+    Lock(lock::Args),
+    /// Make, list and remove the image that containers run in
+    Image(image::Args),
+    /// Remove the containers that killed orchestrators have left
+    Gc(gc::Args),
     /// Show who depends on whom
     Graph(graph::Args),
     /// Print the JSON Schema of manifests
@@ -80,6 +89,9 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Check(args) => check::run(&args, context),
         Verb::Explain(args) => explain::run(&args, context),
         Verb::Doctor(args) => doctor::run(&args, context),
+        Verb::Lock(args) => lock::run(args, context).await,
+        Verb::Image(args) => image::run(args, context).await,
+        Verb::Gc(_) => gc::run().await,
         Verb::Graph(args) => graph::run(args, context).await,
         Verb::Schema(args) => Ok(schema::run(&args)),
         Verb::Plugin(args) => plugin::run(args, context),

@@ -19,8 +19,12 @@ use crate::interrupts::Interrupts;
 use crate::load::child_reader;
 use crate::news::News;
 use crate::output::note;
+use crate::pull::show_pull;
 use crate::screen::Screen;
 use crate::target::load_manifest;
+
+/// What keeps the meaning of images' names, beside the manifest.
+pub(super) const IMAGE_LOCK: &str = "orchestrator.lock";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -70,6 +74,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         embedded: context.embedded,
         project: project.clone(),
         lock,
+        image_lock: loaded.folder.join(IMAGE_LOCK),
+        on_pull: show_pull,
     };
     let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
     let api = control_api::serve(handle.clone(), &project.control_socket())?;
@@ -115,6 +121,10 @@ fn launch_failed(error: &LaunchError) -> Failure {
             refused.iter().for_each(|refused| note(&refused.to_string()));
             Failure::new(Code::Unenforceable, format!("{error}; nothing was started"))
                 .hint("see what this host can enforce with 'orchestrator doctor'")
+        }
+        LaunchError::Engine(_) => {
+            Failure::new(Code::Unenforceable, format!("{}; nothing was started", chain(error)))
+                .hint("see that 'docker version' works, or write 'isolation: process'")
         }
         _ => Failure::new(Code::Internal, chain(error)),
     }

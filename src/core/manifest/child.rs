@@ -8,10 +8,12 @@ use crate::name::ServiceName;
 use crate::permissions::{Excess, Permissions, excess};
 
 /// What only the person who writes a manifest decides, and the hint where it is asked for.
-const NOT_FOR_CHILDREN: [(&str, &str); 3] = [
+const NOT_FOR_CHILDREN: [(&str, &str); 5] = [
     ("depends_on", "a child depends on its parent"),
     ("essential", "a child ends with its parent"),
     ("isolation", "a child is isolated as its parent is"),
+    ("image", "a child brings code, which runs in its parent's image"),
+    ("runtime_image", "a child's code runs in its parent's image"),
 ];
 
 /// Why a child cannot be opened.
@@ -60,6 +62,7 @@ pub fn read_child(
     let mut manifest = read_with(&document, surroundings, None).map_err(|problems| said(&problems))?;
     let Some((_, mut child)) = manifest.services.pop_first() else { return Err(wrong("it is no service")) };
     child.name = name;
+    (child.isolation, child.image) = (parent.isolation, parent.image.clone());
     let most = grants.of_a_child();
     fill(&mut child.permissions, &most);
     if child.sandbox < parent.sandbox {

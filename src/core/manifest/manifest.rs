@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ServiceName;
-use crate::permissions::{Permissions, Sandbox};
+use crate::permissions::{Isolation, Permissions, Sandbox};
 
 /// A project: its services and how they hang together.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +31,16 @@ pub struct Service {
     pub code: Code,
     /// The folder of its manifest, absolute: what the paths of its grants are relative to.
     pub folder: PathBuf,
-    /// The plugin that runs the code: `js`, `node`, `python`, `exec`, or an installed one.
+    /// The plugin that runs the code: `js`, `node`, `python`, `exec`, or an installed one; `image` for an image's program.
     pub runtime: String,
     /// Arguments for the program.
     pub args: Vec<String>,
     /// The environment variables it gets, beyond the fixed few that every service has.
     pub env: BTreeMap<String, String>,
+    /// What its environment is made of.
+    pub isolation: Isolation,
+    /// The image whose files its container has; none for a process, and where the runner is all that it needs.
+    pub image: Option<String>,
     /// How tight it is held.
     pub sandbox: Sandbox,
     /// What it is allowed.
@@ -79,6 +83,8 @@ pub enum Code {
     Path(PathBuf),
     /// The source text itself.
     Inline(String),
+    /// Nothing: the program of its image runs.
+    Image,
 }
 
 /// One arrow of the graph: what a service needs of a dependency.

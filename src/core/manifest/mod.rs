@@ -11,6 +11,7 @@ mod cycle;
 mod element;
 pub mod env_file;
 mod grants;
+mod image_choice;
 mod interpolate;
 #[expect(clippy::module_inception, reason = "the type, the file and the word are the same")]
 mod manifest;

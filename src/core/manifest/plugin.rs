@@ -46,6 +46,9 @@ pub struct RuntimeSpec {
     pub env: BTreeMap<String, String>,
     /// The host's files and folders that its programs need, absolute, where they are there.
     pub files: Vec<PathBuf>,
+    /// The image whose files its services have in a container, unless a manifest says otherwise; none where the runner is
+    /// all that they need.
+    pub image: Option<String>,
     /// What to do where the program is not installed.
     pub needs: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::element::code::RawCode;
-use super::element::{PLUGIN_SERVICE, name, permissions};
+use super::element::{PLUGIN_SERVICE, image, name, permissions};
 use super::node::{Content, Node};
 use super::plugin::{PluginKind, PluginSpec, Protocol, RuntimeSpec, ServiceSpec};
 use super::problem::{Hint, Owner, Place, Problem, ProblemKind, Problems, ValueError};
@@ -50,13 +50,19 @@ const ENV: Key =
     Key { name: "env", about: "Environment variables that it needs.", schema: permissions::env_schema };
 const NEEDS: Key =
     Key { name: "needs", about: "What to do where the program is not installed.", schema: text_schema };
+const IMAGE: Key = Key {
+    name: "image",
+    about: "The image whose files its services have in a container, unless a manifest says otherwise. By default none: \
+            the runner alone.",
+    schema: text_schema,
+};
 const FILES: Key = Key {
     name: "files",
     about: "The host's files and folders that its programs need, read and executed, where they are there. By default \
             what most programs need: /usr and its links, and a few files of /etc.",
     schema: texts_schema,
 };
-const RUNTIME_KEYS: &[Key] = &[EXTENSIONS, ENTRIES, COMMAND, PROTOCOL, ENV, FILES, NEEDS];
+const RUNTIME_KEYS: &[Key] = &[EXTENSIONS, ENTRIES, COMMAND, PROTOCOL, ENV, FILES, IMAGE, NEEDS];
 
 /// What most programs need: where a distribution keeps its programs and their libraries, and how they find the time and
 /// the certificates.
@@ -178,6 +184,7 @@ fn read_runtime(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RuntimeSpe
         Some(field) => read_files(&field, reader).unwrap_or_default(),
         None => HOST_FILES.map(PathBuf::from).into(),
     };
+    let image = fields.get(&IMAGE).and_then(|field| image::read(&field, reader));
     let needs = fields.get(&NEEDS).and_then(|field| read_line(&field, reader));
     Some(RuntimeSpec {
         extensions: extensions?,
@@ -186,6 +193,7 @@ fn read_runtime(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RuntimeSpe
         protocol: protocol?.value,
         env,
         files,
+        image: image.map(|image| image.value),
         needs,
     })
 }

@@ -219,6 +219,12 @@ pub enum ProblemKind {
         /// The service.
         service: String,
     },
+    /// A container that is to be held less tight than containers are.
+    #[error("service '{service}' runs in a container, where the sandbox is always 'strict'")]
+    SandboxOfContainer {
+        /// The service.
+        service: String,
+    },
     /// A path that is granted, but not there.
     #[error("service '{service}' is granted '{path}', which is not there")]
     GrantMissing {
@@ -308,6 +314,24 @@ pub enum ProblemKind {
     NoCode {
         /// The service.
         service: String,
+    },
+    /// Something that only a container can have.
+    #[error("service '{service}' is a process and cannot have '{what}'")]
+    NotForProcesses {
+        /// The service.
+        service: String,
+        /// What it has.
+        what: &'static str,
+    },
+    /// An image that is not named by its content, where all have to be.
+    #[error(
+        "the image '{image}' of service '{service}' is not named by its digest, as 'image_policy' wants it"
+    )]
+    NotPinned {
+        /// The service.
+        service: String,
+        /// Its name.
+        image: String,
     },
     /// Nothing is at the path.
     #[error("the code of service '{service}' is not there: '{path}'")]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::element::code::RawCode;
 use super::element::depends_on::RawDependency;
+use super::element::image::ImagePolicy;
 use super::element::permissions::RawPermissions;
 use super::element::{
-    MANIFEST, SERVICE, alive, args, code, depends_on, essential, isolation, kind, max_in_flight, name,
+    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, max_in_flight, name,
     permissions, ready, replicas, restart, runtime, sandbox, services, timeouts, version,
 };
 use super::node::Node;
@@ -16,12 +17,14 @@ use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
 use super::reader::{Fields, Reader};
 use super::{Kind, Liveness, Readiness, Restart};
 use crate::name::ServiceName;
-use crate::permissions::Sandbox;
+use crate::permissions::{Isolation, Sandbox};
 
 /// A manifest as it is written.
 #[derive(Debug)]
 pub(crate) struct RawManifest {
     pub(crate) name: Option<ServiceName>,
+    pub(crate) isolation: Option<Placed<Isolation>>,
+    pub(crate) image_policy: Option<Placed<ImagePolicy>>,
     pub(crate) sandbox: Option<Placed<Sandbox>>,
     /// The services in the order of the file.
     pub(crate) services: Vec<NamedService>,
@@ -43,7 +46,9 @@ pub(crate) struct RawService {
     pub(crate) code: Option<Placed<RawCode>>,
     pub(crate) runtime: Option<Placed<String>>,
     pub(crate) plugin: Option<Placed<String>>,
-    /// Whether one of these three was written, but wrong: then it says nothing that they are not there.
+    pub(crate) image: Option<Placed<String>>,
+    pub(crate) runtime_image: Option<Placed<String>>,
+    /// Whether one of these was written, but wrong: then it says nothing that they are not there.
     pub(crate) code_unclear: bool,
     pub(crate) kind: Option<Placed<Kind>>,
     pub(crate) args: Option<Placed<Vec<String>>>,
@@ -56,20 +61,21 @@ pub(crate) struct RawService {
     pub(crate) start_timeout: Option<Placed<Duration>>,
     pub(crate) close_timeout: Option<Placed<Duration>>,
     pub(crate) essential: Option<Placed<bool>>,
+    pub(crate) isolation: Option<Placed<Isolation>>,
     pub(crate) sandbox: Option<Placed<Sandbox>>,
     pub(crate) permissions: RawPermissions,
 }
 
 /// Reads a whole manifest. What is wrong is recorded, and the rest is read all the same.
 pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
-    let mut raw = RawManifest { name: None, sandbox: None, services: Vec::new() };
+    let mut raw =
+        RawManifest { name: None, isolation: None, image_policy: None, sandbox: None, services: Vec::new() };
     let Some(fields) = Fields::open(root, Owner::Manifest, MANIFEST, reader) else { return raw };
     if let Some(field) = fields.get(&version::KEY) {
         version::read(&field, reader);
     }
-    if let Some(field) = fields.get(&isolation::KEY) {
-        isolation::read(&field, reader);
-    }
+    raw.isolation = fields.get(&isolation::KEY).and_then(|field| isolation::read(&field, reader));
+    raw.image_policy = fields.get(&image::POLICY).and_then(|field| image::read_policy(&field, reader));
     raw.sandbox = fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader));
     raw.name = fields.get(&name::KEY).and_then(|field| name::read(&field, reader));
     raw.services = named_services(&fields, &root.place, reader);
@@ -110,6 +116,8 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         code: fields.get(&code::KEY).and_then(|field| code::read(&field, reader)),
         runtime: fields.get(&runtime::KEY).and_then(|field| runtime::read(&field, reader)),
         plugin: fields.get(&runtime::PLUGIN).and_then(|field| runtime::read(&field, reader)),
+        image: fields.get(&image::KEY).and_then(|field| image::read(&field, reader)),
+        runtime_image: fields.get(&image::RUNTIME).and_then(|field| image::read(&field, reader)),
         code_unclear: false,
         kind: fields.get(&kind::KEY).and_then(|field| kind::read(&field, reader)),
         args: fields.get(&args::KEY).and_then(|field| args::read(&field, reader)),
@@ -125,6 +133,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         start_timeout: fields.get(&timeouts::START).and_then(|field| timeouts::read(&field, reader)),
         close_timeout: fields.get(&timeouts::CLOSE).and_then(|field| timeouts::read(&field, reader)),
         essential: fields.get(&essential::KEY).and_then(|field| essential::read(&field, reader)),
+        isolation: fields.get(&isolation::KEY).and_then(|field| isolation::read(&field, reader)),
         sandbox: fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader)),
         permissions: fields
             .get(&permissions::KEY)
@@ -133,7 +142,8 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
     };
     raw.code_unclear = (fields.mentions(&code::KEY) && raw.code.is_none())
         || (fields.mentions(&runtime::KEY) && raw.runtime.is_none())
-        || (fields.mentions(&runtime::PLUGIN) && raw.plugin.is_none());
+        || (fields.mentions(&runtime::PLUGIN) && raw.plugin.is_none())
+        || (fields.mentions(&image::KEY) && raw.image.is_none());
     raw
 }
 

@@ -12,11 +12,10 @@ use super::problem::{Hint, Owner, Placed, ProblemKind};
 use super::raw::{NamedService, RawManifest};
 use super::reader::Reader;
 use super::{
-    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, grants, runtime_choice,
-    suggest,
+    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, grants, image_choice,
+    runtime_choice, suggest,
 };
 use crate::name::ServiceName;
-use crate::permissions::Sandbox;
 
 /// The manifest that `raw` means, or what can be made of it where the reader has recorded problems.
 pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Manifest {
@@ -30,7 +29,7 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
     for named in &raw.services {
         check_job(named, reader);
         let depends_on = dependencies(named, &kinds, &mut arrows, reader);
-        if let Some(service) = service(named, depends_on, raw.sandbox.as_ref(), around, reader) {
+        if let Some(service) = service(named, depends_on, &raw, around, reader) {
             services.insert(service.name.clone(), service);
         }
     }
@@ -179,7 +178,7 @@ fn condition(named: &NamedService, raw: &RawDependency, kind: Kind, reader: &mut
 fn service(
     named: &NamedService,
     depends_on: BTreeMap<ServiceName, Dependency>,
-    top: Option<&Placed<Sandbox>>,
+    top: &RawManifest,
     around: &Surroundings<'_>,
     reader: &mut Reader<'_>,
 ) -> Option<Service> {
@@ -187,6 +186,7 @@ fn service(
     let shipped = runtime_choice::shipped(named, around, reader);
     let (code, runtime) = shipped?;
     let permissions = grants::resolve(named, &runtime, around, reader);
+    let image = image_choice::image(named, &runtime, top, around, reader);
     let kind = raw.kind();
     Some(Service {
         name: named.name.clone()?,
@@ -196,6 +196,8 @@ fn service(
         runtime,
         args: value(&raw.args).unwrap_or_default(),
         env: raw.permissions.env.clone(),
+        isolation: image_choice::isolation(named, top),
+        image,
         sandbox: grants::sandbox(named, top, reader),
         permissions,
         depends_on,

@@ -8,7 +8,7 @@ use super::plugin::{PluginKind, PluginSpec, RuntimeSpec};
 use super::problem::{Hint, Placed, ProblemKind};
 use super::raw::NamedService;
 use super::reader::Reader;
-use super::{Code, OnDisk, Surroundings, suggest};
+use super::{Code, OnDisk, Surroundings, image_choice, suggest};
 
 /// The runtime of a file that is itself a program.
 const PROGRAM: &str = "exec";
@@ -24,11 +24,15 @@ pub(crate) fn shipped(
 ) -> Option<(Code, String)> {
     let raw = &named.service;
     let service = named.written.value.as_str();
+    if let Some(image) = image_choice::whole_service(named, reader) {
+        return Some(image);
+    }
     let Some(code) = &raw.code else {
         if !raw.code_unclear {
             let kind = ProblemKind::NoCode { service: service.to_owned() };
             let hint =
-                Hint::advise("add 'code:' with a file or a folder, or 'plugin:' with a ready-made service");
+                "add 'code:' with a file or a folder, 'plugin:' with a ready-made service, or 'image:'";
+            let hint = Hint::advise(hint);
             reader.report(&named.written.place, kind, hint);
         }
         return None;

@@ -52,12 +52,18 @@ pub(crate) fn mapping(keys: &[Key], required: &[&str], generator: &mut SchemaGen
     schema
 }
 
-/// The schema of a service: either code or a plugin.
+/// The schema of a service: either code, or a plugin, or an image.
 pub(crate) fn service(keys: &[Key], generator: &mut SchemaGenerator) -> Schema {
     let mut schema = mapping(keys, &[], generator);
     let code = serde_json::json!({ "required": ["code"] });
     let plugin = serde_json::json!({ "required": ["plugin"], "not": { "required": ["runtime"] } });
-    schema.insert("oneOf".to_owned(), vec![code, plugin].into());
+    let alone = serde_json::json!([{ "required": ["runtime"] }, { "required": ["runtime_image"] }]);
+    let image = serde_json::json!({ "required": ["image"], "not": { "anyOf": alone } });
+    let mut kinds = vec![code, plugin];
+    if keys.iter().any(|key| key.name == "image") {
+        kinds.push(image);
+    }
+    schema.insert("oneOf".to_owned(), kinds.into());
     schema
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::permissions::{Permissions, Sandbox};
+use crate::permissions::{Isolation, Permissions, Sandbox};
 
 /// A folder with some code, some plugins and one variable, as far as a manifest can see them.
 fn read_here(text: &str) -> Result<Manifest, Problems> {
@@ -115,6 +115,8 @@ fn what_is_not_written_is_the_default() {
         runtime: "js".into(),
         args: Vec::new(),
         env: BTreeMap::new(),
+        isolation: Isolation::Process,
+        image: None,
         sandbox: Sandbox::Strict,
         permissions: Permissions::default(),
         depends_on: BTreeMap::new(),
@@ -228,7 +230,7 @@ fn code_that_nothing_runs_is_refused() {
         ),
         (
             "kind: service",
-            "service 's' has no code | add 'code:' with a file or a folder, or 'plugin:' with a ready-made service"
+            "service 's' has no code | add 'code:' with a file or a folder, 'plugin:' with a ready-made service, or 'image:'"
                 .to_owned(),
         ),
     ] {

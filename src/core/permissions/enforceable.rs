@@ -1,10 +1,11 @@
 //! [`unenforceable`]: what of a grant a host cannot hold a service to. Where there is anything, nothing starts.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Enforce, Permissions, Sandbox};
+use super::{Enforce, Host, Isolation, Permissions, Sandbox};
 use crate::name::ServiceName;
 
 /// What this host can enforce, as it was tried.
@@ -38,10 +39,12 @@ const LANDLOCK: u32 = 6;
 
 /// Who makes the environment, and how tight it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backend(
-    /// The sandbox of a process.
-    pub Sandbox,
-);
+pub enum Backend {
+    /// The keeper, with this sandbox.
+    Process(Sandbox),
+    /// The Docker engine, whose container is a sandbox with namespaces.
+    Docker,
+}
 
 /// A permission that cannot be enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,35 +69,57 @@ impl fmt::Display for Unenforceable {
     }
 }
 
+impl Backend {
+    /// That of a service.
+    #[must_use]
+    pub fn of(isolation: Isolation, sandbox: Sandbox) -> Self {
+        match isolation {
+            Isolation::Process => Self::Process(sandbox),
+            Isolation::Docker => Self::Docker,
+        }
+    }
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Sandbox::None => "process/none",
-            Sandbox::Landlock => "process/landlock",
-            Sandbox::Strict => "process/strict",
+        f.write_str(match self {
+            Self::Process(Sandbox::None) => "process/none",
+            Self::Process(Sandbox::Landlock) => "process/landlock",
+            Self::Process(Sandbox::Strict) => "process/strict",
+            Self::Docker => "docker",
         })
     }
 }
 
-/// What of these permissions cannot be enforced with this sandbox on this host. Without a sandbox nothing is enforced,
-/// and nothing is said: whoever chose it was asked.
+/// What of these permissions cannot be enforced by this back end on this host. Without a sandbox nothing is enforced,
+/// and nothing is said: whoever chose it was asked. For a container, `host` says what its engine can limit, and needs no
+/// namespaces.
 #[must_use]
 pub fn unenforceable(
     service: &ServiceName,
     permissions: &Permissions,
-    sandbox: Sandbox,
+    backend: Backend,
     host: &Capabilities,
 ) -> Vec<Unenforceable> {
-    let mut found = Found { service, backend: Backend(sandbox).to_string(), all: Vec::new() };
-    if sandbox == Sandbox::None {
-        return found.all;
-    }
-    sandbox_itself(sandbox, host, &mut found);
-    if sandbox == Sandbox::Landlock {
-        among_the_host(permissions, &mut found);
+    let mut found = Found { service, backend, all: Vec::new() };
+    match backend {
+        Backend::Process(Sandbox::None) => return found.all,
+        Backend::Process(sandbox) => {
+            if sandbox == Sandbox::Strict {
+                namespaces(host, &mut found);
+            }
+            kernel(host, &mut found);
+            if sandbox == Sandbox::Landlock {
+                among_the_host(permissions, &mut found);
+            }
+        }
+        Backend::Docker => {
+            kernel(host, &mut found);
+            addresses(permissions, &mut found);
+        }
     }
     if permissions.limits.enforce == Enforce::Hard {
-        limits(permissions, sandbox, host, &mut found);
+        limits(permissions, host, &mut found);
     }
     found.all
 }
@@ -104,38 +129,39 @@ pub fn unenforceable(
 pub fn unenforced(
     service: &ServiceName,
     permissions: &Permissions,
-    sandbox: Sandbox,
+    backend: Backend,
     host: &Capabilities,
 ) -> Vec<Unenforceable> {
-    let mut found = Found { service, backend: Backend(sandbox).to_string(), all: Vec::new() };
-    if sandbox != Sandbox::None && permissions.limits.enforce == Enforce::Soft {
-        limits(permissions, sandbox, host, &mut found);
+    let mut found = Found { service, backend, all: Vec::new() };
+    if backend != Backend::Process(Sandbox::None) && permissions.limits.enforce == Enforce::Soft {
+        limits(permissions, host, &mut found);
     }
     found.all
 }
 
 struct Found<'a> {
     service: &'a ServiceName,
-    backend: String,
+    backend: Backend,
     all: Vec<Unenforceable>,
 }
 
 impl Found<'_> {
     fn add(&mut self, permission: &str, missing: &str, fix: &str) {
-        let (service, backend) = (self.service.clone(), self.backend.clone());
+        let (service, backend) = (self.service.clone(), self.backend.to_string());
         let (permission, missing, fix) = (permission.into(), missing.into(), fix.into());
         self.all.push(Unenforceable { service, permission, backend, missing, fix });
     }
 }
 
-fn sandbox_itself(sandbox: Sandbox, host: &Capabilities, found: &mut Found<'_>) {
-    if sandbox == Sandbox::Strict
-        && let Some(why) = &host.namespaces
-    {
+fn namespaces(host: &Capabilities, found: &mut Found<'_>) {
+    if let Some(why) = &host.namespaces {
         let fix = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                    kernel.apparmor_restrict_unprivileged_userns), or write 'sandbox: landlock'";
         found.add("sandbox", &format!("namespaces: {why}"), fix);
     }
+}
+
+fn kernel(host: &Capabilities, found: &mut Found<'_>) {
     if host.landlock < LANDLOCK {
         let has = match host.landlock {
             0 => "Landlock".to_owned(),
@@ -146,6 +172,21 @@ fn sandbox_itself(sandbox: Sandbox, host: &Capabilities, found: &mut Found<'_>) 
         let fix =
             "use a kernel with CONFIG_SECCOMP_FILTER, and nothing around the orchestrator that forbids it";
         found.add("sandbox", &format!("confinement: {why}"), fix);
+    }
+}
+
+/// A container's loopback interface has the addresses that the engine gives it, and nobody in there can give it others.
+fn addresses(permissions: &Permissions, found: &mut Found<'_>) {
+    for endpoint in &permissions.net.connect {
+        match &endpoint.host {
+            Host::Name(_) => {}
+            Host::Address(IpAddr::V4(address)) if address.is_loopback() => {}
+            Host::Address(_) => found.add(
+                "net.connect",
+                &format!("the address of {endpoint} inside of a container"),
+                "grant a name that stands for it, or write 'isolation: process'",
+            ),
+        }
     }
 }
 
@@ -165,10 +206,10 @@ fn among_the_host(permissions: &Permissions, found: &mut Found<'_>) {
     }
 }
 
-fn limits(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities, found: &mut Found<'_>) {
+fn limits(permissions: &Permissions, host: &Capabilities, found: &mut Found<'_>) {
     let limits = &permissions.limits;
     // The kernel counts the processes of a user in a user namespace without any control group.
-    let counted = host.controllers.pids || sandbox == Sandbox::Strict;
+    let counted = host.controllers.pids || found.backend == Backend::Process(Sandbox::Strict);
     for (permission, wanted, there) in [
         ("limits.memory", limits.memory.is_some(), host.controllers.memory),
         ("limits.cpu", limits.cpu.is_some(), host.controllers.cpu),
@@ -176,8 +217,13 @@ fn limits(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities, foun
     ] {
         if wanted && !there {
             let controller = permission.trim_start_matches("limits.");
-            let fix = "run it as root, or in a user session to which systemd delegates control groups \
-                       (Delegate=yes), or write 'enforce: soft'";
+            let fix = match found.backend {
+                Backend::Docker => "start the engine with control groups, or write 'enforce: soft'",
+                Backend::Process(_) => {
+                    "run it as root, or in a user session to which systemd delegates control groups \
+                     (Delegate=yes), or write 'enforce: soft'"
+                }
+            };
             found.add(permission, &format!("control group '{controller}' that this user may write"), fix);
         }
     }
@@ -194,7 +240,10 @@ mod tests {
 
     fn said(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities) -> Vec<String> {
         let db = ServiceName::parse("db").unwrap();
-        unenforceable(&db, permissions, sandbox, host).iter().map(ToString::to_string).collect()
+        unenforceable(&db, permissions, Backend::Process(sandbox), host)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -255,6 +304,29 @@ mod tests {
     }
 
     #[test]
+    fn a_container_needs_no_namespaces_of_the_host_and_has_no_address_but_its_own() {
+        let db = ServiceName::parse("db").unwrap();
+        let mut permissions = Permissions::default();
+        let granted = ["a:1", "127.0.0.1:1", "10.0.0.1:1", "[::1]:1"].map(|text| text.parse().unwrap());
+        permissions.net.connect.extend(granted);
+        permissions.limits.pids = Some(9);
+        let controllers = Controllers { pids: false, ..everything().controllers };
+        let host = Capabilities { namespaces: Some("no".into()), controllers, ..everything() };
+        let refused = unenforceable(&db, &permissions, Backend::Docker, &host);
+        assert_eq!(
+            refused.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "E_UNENFORCEABLE service=db permission=net.connect backend=docker missing=\"the address of 10.0.0.1:1 \
+                 inside of a container\" fix=\"grant a name that stands for it, or write 'isolation: process'\"",
+                "E_UNENFORCEABLE service=db permission=net.connect backend=docker missing=\"the address of [::1]:1 \
+                 inside of a container\" fix=\"grant a name that stands for it, or write 'isolation: process'\"",
+                "E_UNENFORCEABLE service=db permission=limits.pids backend=docker missing=\"control group 'pids' that \
+                 this user may write\" fix=\"start the engine with control groups, or write 'enforce: soft'\"",
+            ]
+        );
+    }
+
+    #[test]
     fn limits_need_control_groups_unless_they_are_soft() {
         let mut permissions = Permissions::default();
         permissions.limits.memory = Some(1);
@@ -267,8 +339,11 @@ mod tests {
         permissions.limits.enforce = Enforce::Soft;
         assert_eq!(said(&permissions, Sandbox::Landlock, &host), [""; 0]);
         let db = ServiceName::parse("db").unwrap();
-        let soft = |sandbox| unenforced(&db, &permissions, sandbox, &host).len();
-        assert_eq!((soft(Sandbox::Strict), soft(Sandbox::Landlock)), (1, 2));
-        assert_eq!(unenforced(&db, &permissions, Sandbox::Strict, &everything()), []);
+        let soft = |backend| unenforced(&db, &permissions, backend, &host).len();
+        assert_eq!(
+            (soft(Backend::Process(Sandbox::Strict)), soft(Backend::Process(Sandbox::Landlock))),
+            (1, 2)
+        );
+        assert_eq!(unenforced(&db, &permissions, Backend::Process(Sandbox::Strict), &everything()), []);
     }
 }

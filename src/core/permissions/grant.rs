@@ -161,6 +161,30 @@ pub enum Sandbox {
     Strict,
 }
 
+/// What a service's environment is made of.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// A process of this host.
+    #[default]
+    Process,
+    /// A container of the Docker engine.
+    Docker,
+}
+
 impl Default for Scratch {
     fn default() -> Self {
         Self { size: 16 << 20, inodes: 4096 }

@@ -1,18 +1,22 @@
 //! [`Environment`]: what an isolation back end makes, for one start: a place with a RemoteService in it.
 
+mod docker;
 mod process;
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use futures_util::future::BoxFuture;
-use orchestrator_port::launch::Ticket;
+use orchestrator_port::launch::{LONGEST_TICKET, Ticket};
 
+pub(crate) use docker::{Containers, DockerEnvironment, Engine, ImageProgram, Wanted};
+pub use docker::{EngineError, OnPull, PullProgress, RunnerImages, lock_images, remove_orphaned_containers};
 pub(crate) use process::{Keeper, ProcessEnvironment};
 
 /// One place for one start. Made by its back end, started once, gone in the end.
 pub(crate) trait Environment: Send + Sync {
-    /// Whether one of its processes was killed because it had used up its memory. Known when it is gone.
-    fn was_out_of_memory(&self) -> bool;
+    /// Whether one of its processes was killed because it had used up its memory. To be asked when it is gone.
+    fn was_out_of_memory(&mut self) -> BoxFuture<'_, bool>;
 
     /// Brings it up with a runner in it that has been handed the ticket, and will connect. Where its service has a
     /// network, `gateway` is the runner's end of its line.
@@ -22,13 +26,16 @@ pub(crate) trait Environment: Send + Sync {
         gateway: Option<OwnedFd>,
     ) -> BoxFuture<'_, Result<(), EnvironmentError>>;
 
+    /// The host's number for the process of the runner, once it is known: nobody else is who connects.
+    fn runner(&self) -> Option<u32>;
+
     /// The host's number for a process that has this one inside. The same where there is no difference.
     fn pid_on_host(&self, inside: u32) -> u32;
 
     /// Destroys it at once, with all that runs in it. May be called at any time, more than once.
     fn kill(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Waits until nothing of it is left. Cancel-safe.
+    /// Waits until nothing of it runs any more. Cancel-safe.
     fn gone(&mut self) -> BoxFuture<'_, ()>;
 }
 
@@ -40,11 +47,27 @@ pub(crate) enum EnvironmentError {
     NoKeeper,
     /// The keeper could not be brought up.
     #[error("cannot start the keeper process")]
-    Keeper(#[source] std::io::Error),
+    Keeper(#[source] io::Error),
     /// The ticket could not be prepared for the runner.
     #[error("cannot prepare the runner's ticket")]
-    Ticket(#[source] std::io::Error),
+    Ticket(#[source] io::Error),
     /// The runner could not be brought up.
     #[error("cannot start the runner: {0}")]
     Runner(String),
+    /// A container without a sandbox in it: no manifest says that.
+    #[error("a container's service is always held to what it is granted")]
+    NoConfinement,
+    /// The container engine did not do its part.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// A ticket as a runner reads it.
+fn ticket_text(ticket: &Ticket) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_vec(ticket)?;
+    if text.len() > LONGEST_TICKET {
+        let why = format!("a service's grants are longer than {} KiB together", LONGEST_TICKET / 1024);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(text)
 }

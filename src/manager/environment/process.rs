@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
-use orchestrator_port::launch::{LONGEST_TICKET, Ticket};
+use orchestrator_port::launch::Ticket;
 use orchestrator_sandbox::descriptors::{packet_pair, receive_packet, sealed_program, send_packet};
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
 use orchestrator_sandbox::{Pid, tree};
@@ -225,16 +225,20 @@ impl Environment for ProcessEnvironment {
         self.bring_up(ticket, gateway).boxed()
     }
 
-    fn was_out_of_memory(&self) -> bool {
+    fn was_out_of_memory(&mut self) -> BoxFuture<'_, bool> {
         let life = self.life.as_ref().map(|life| life.borrow().clone());
-        life == Some(Life::Gone { out_of_memory: true })
+        ready(life == Some(Life::Gone { out_of_memory: true })).boxed()
+    }
+
+    fn runner(&self) -> Option<u32> {
+        self.life.as_ref().and_then(|life| match *life.borrow() {
+            Life::Runs(pid) => Some(pid),
+            _ => None,
+        })
     }
 
     fn pid_on_host(&self, inside: u32) -> u32 {
-        let runner = self.life.as_ref().and_then(|life| match *life.borrow() {
-            Life::Runs(pid) => Pid::from_raw(i32::try_from(pid).ok()?),
-            _ => None,
-        });
+        let runner = self.runner().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let found = runner.and_then(|runner| tree::called(runner, inside));
         found.map_or(inside, |pid| pid.as_raw_nonzero().get().unsigned_abs())
     }
@@ -263,11 +267,7 @@ impl Environment for ProcessEnvironment {
 
 /// The ticket in a pipe whose writing end is closed: nothing of it is in any argument, environment or file.
 fn in_pipe(ticket: &Ticket) -> io::Result<OwnedFd> {
-    let text = serde_json::to_vec(ticket)?;
-    if text.len() > LONGEST_TICKET {
-        let why = format!("a service's grants are longer than {} KiB together", LONGEST_TICKET / 1024);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
+    let text = super::ticket_text(ticket)?;
     let (reader, mut writer) = io::pipe()?;
     // It is smaller than a pipe's buffer, so this does not wait for a reader.
     writer.write_all(&text)?;
@@ -276,6 +276,8 @@ fn in_pipe(ticket: &Ticket) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use orchestrator_port::launch::LONGEST_TICKET;
+
     use super::*;
 
     #[test]

@@ -83,7 +83,7 @@ pub struct Order {
     pub command: Vec<String>,
     /// The file that is run, relative to the root folder.
     pub code: String,
-    /// The folder that it is run in, relative to the root folder.
+    /// The folder that it is run in, relative to the root folder; or absolute, one of an image.
     pub folder: String,
     /// What the paths are relative to that a service opens as its manifest names them; empty where there is no such folder.
     #[serde(default)]

@@ -1,6 +1,8 @@
 //! [`TestProject`]: a manifest in a folder of its own, run by the real binary, with runtime and state folders that no
 //! other test shares. Waiting is for a line or for a state, with one generous deadline; never for a time.
 
+pub(crate) mod engine;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -25,11 +27,19 @@ const NOBODY: u32 = 65534;
 /// Another one.
 pub(crate) const SOMEBODY: &str = "65533";
 
+/// What a project's services run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Process,
+    Docker,
+}
+
 /// A project in a folder of its own.
 pub(crate) struct TestProject {
     folder: TempDir,
     /// Who runs it; none for the user of the test.
     user: Option<u32>,
+    backend: Backend,
 }
 
 /// Who runs a project.
@@ -60,14 +70,29 @@ pub(crate) struct Said {
 impl TestProject {
     /// A project of this manifest, whose name is `test`, with a folder `shared` that services may be granted.
     pub(crate) fn new(services: &str) -> Self {
-        Self::run_by(User::Tester, services)
+        Self::make(User::Tester, Backend::Process, services)
+    }
+
+    /// The same, in processes or in containers.
+    pub(crate) fn on(backend: Backend, services: &str) -> Self {
+        let project = Self::make(User::Tester, backend, services);
+        if backend == Backend::Docker {
+            // A container's user is another one, and sees the folder as it is.
+            let open = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(project.path().join("shared"), open).expect("it is ours");
+        }
+        project
     }
 
     /// The same, run by this one, who has to be possible here.
     pub(crate) fn run_by(user: User, services: &str) -> Self {
+        Self::make(user, Backend::Process, services)
+    }
+
+    fn make(user: User, backend: Backend, services: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let user = (user == User::Ordinary && is_root()).then_some(NOBODY);
-        let project = Self { folder, user };
+        let project = Self { folder, user, backend };
         project.hand_over(project.path());
         if user.is_some() {
             // Where it was built, others may not look.
@@ -77,8 +102,24 @@ impl TestProject {
                 .expect("it can be copied");
         }
         project.folder("shared");
-        project.write("manifest.yaml", &format!("name: test\nservices:\n{services}"));
+        project.write_manifest(services);
         project
+    }
+
+    /// Writes a manifest of these services. In containers, all but `js` is found in the tests' image.
+    pub(crate) fn write_manifest(&self, services: &str) {
+        let text = match self.backend {
+            Backend::Process => format!("name: test\nservices:\n{services}"),
+            Backend::Docker => {
+                let in_image = |services: String, runtime: &str| {
+                    let runtime = format!("runtime: {runtime},");
+                    services.replace(&runtime, &format!("{runtime} runtime_image: '{}',", engine::DEBIAN))
+                };
+                let services = ["exec", "python", "node"].into_iter().fold(services.to_owned(), in_image);
+                format!("name: test\nisolation: docker\nservices:\n{services}")
+            }
+        };
+        self.write("manifest.yaml", &text);
     }
 
     pub(crate) fn path(&self) -> &Path {

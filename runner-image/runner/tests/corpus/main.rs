@@ -9,13 +9,14 @@
 #![expect(clippy::print_stdout, reason = "the matrix is what this is for")]
 
 mod attacks;
+mod container;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -26,10 +27,11 @@ use orchestrator_port::launch::{Confinement, Sandbox};
 use orchestrator_port::message::control::{FromRemote, Order, Protocol};
 use orchestrator_sandbox::descriptors::packet_pair;
 use rustix::process::geteuid;
-use support::{Booth, Controller, runner, runner_as, shell};
+use support::{Booth, Controller, RunnerProcess, runner, runner_as, shell};
 use tempfile::TempDir;
 
 use attacks::*;
+use container::Container;
 
 /// A user without any rights.
 const NOBODY: u32 = 65534;
@@ -43,12 +45,13 @@ enum Column {
     StrictAsRoot,
     StrictAsUser,
     Landlock,
+    Docker,
 }
 
-use Column::{Landlock, StrictAsRoot, StrictAsUser};
+use Column::{Docker, Landlock, StrictAsRoot, StrictAsUser};
 
-const ALL: &[Column] = &[StrictAsRoot, StrictAsUser, Landlock];
-const STRICT: &[Column] = &[StrictAsRoot, StrictAsUser];
+const ALL: &[Column] = &[StrictAsRoot, StrictAsUser, Landlock, Docker];
+const STRICT: &[Column] = &[StrictAsRoot, StrictAsUser, Docker];
 
 /// What it is granted beyond a folder to read and one to write.
 #[derive(Clone, Copy)]
@@ -182,6 +185,13 @@ const CASES: &[Case] = cases![
     look_at_what_it_was_born_with           Nothing    ALL    Works,
 ];
 
+/// Where a container answers otherwise than a process in namespaces, and why. `docs/security.md` has the same list.
+const OTHERWISE: [(&str, &str); 3] = [
+    ("read_the_hosts_passwords", "an image has a file of that name, its own"),
+    ("leave_by_the_runners_root", "the engine's /proc shows the runner, and nothing of it"),
+    ("read_the_runners_environment", "the engine's /proc shows the runner, and nothing of it"),
+];
+
 /// The kernel's ways to say no.
 const NO: [i32; 16] = [
     libc::EACCES,
@@ -277,7 +287,7 @@ impl Victims {
         place
     }
 
-    fn environment(&self, booth: &Booth) -> BTreeMap<String, String> {
+    fn environment(&self, port: String) -> BTreeMap<String, String> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let told = [
             ("SECRET", path("secret/file")),
@@ -286,7 +296,7 @@ impl Victims {
             ("BYSTANDER", self.bystander.id().to_string()),
             ("LISTENER", self.listener.local_addr().unwrap().port().to_string()),
             ("ABSTRACT", self.name.clone()),
-            ("PORT_SOCKET", booth.folder.path().join("port").display().to_string()),
+            ("PORT_SOCKET", port),
         ];
         told.map(|(name, value)| (name.to_owned(), value)).into()
     }
@@ -319,27 +329,32 @@ fn open_to_all(path: &Path, mode: u32) {
 
 async fn defend() -> ExitCode {
     let mut victims = Victims::new();
-    let columns: &[(Column, &str)] = match geteuid().is_root() {
-        true => &[(StrictAsRoot, "strict, root"), (StrictAsUser, "strict, user"), (Landlock, "landlock")],
-        false => {
-            println!("skipped: the column 'strict, root' needs root");
-            &[(StrictAsUser, "strict, user"), (Landlock, "landlock")]
-        }
-    };
+    let mut columns = vec![(StrictAsUser, "strict, user"), (Landlock, "landlock")];
+    if geteuid().is_root() {
+        columns.insert(0, (StrictAsRoot, "strict, root"));
+    } else {
+        println!("skipped: the column 'strict, root' needs root");
+    }
+    match container::missing() {
+        None => columns.push((Docker, "docker")),
+        Some(what) => println!("skipped: the column 'docker' needs {what}"),
+    }
     let titles: Vec<_> = columns.iter().map(|(_, title)| format!("{title:<14}")).collect();
     println!("{:<40} {:<11} {}", "attempt", "granted", titles.join(" "));
     let (mut open, mut tried) = (0, 0);
     for case in CASES {
         let mut cells = Vec::new();
-        for (column, _) in columns {
+        for (column, _) in &columns {
             if !case.columns.contains(column) {
                 cells.push(format!("{:<14}", "-"));
                 continue;
             }
             tried += 1;
             let (verdict, holds) = try_it(case, *column, &mut victims).await;
-            open += usize::from(!holds);
-            cells.push(format!("{verdict:<14}"));
+            let explained = OTHERWISE.iter().any(|(name, _)| *name == case.name);
+            let strange = *column == Docker && !explained && !cells.contains(&format!("{verdict:<14}"));
+            open += usize::from(!holds || strange);
+            cells.push(if strange { format!("{verdict} ?") } else { format!("{verdict:<14}") });
         }
         let granted = match case.grant {
             Nothing => "",
@@ -347,6 +362,11 @@ async fn defend() -> ExitCode {
             Subprocess => "subprocess",
         };
         println!("{:<40} {granted:<11} {}", case.name.replace('_', " "), cells.join(" ").trim_end());
+    }
+    if columns.iter().any(|(column, _)| *column == Docker) {
+        for (name, why) in OTHERWISE {
+            println!("otherwise in a container: {}: {why}", name.replace('_', " "));
+        }
     }
     println!("{tried} attempts, {open} open");
     if open == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -373,49 +393,81 @@ async fn try_it(case: &Case, column: Column, victims: &mut Victims) -> (String, 
     }
 }
 
+/// Who has to be there until the attempt is over.
+enum Runner {
+    Process(RunnerProcess),
+    Container(Container),
+}
+
 async fn run(case: &Case, column: Column, user: Option<u32>, writable: PathBuf, victims: &Victims) -> String {
     let booth = Booth::new();
-    if let Some(user) = user {
-        open_to_all(booth.folder.path(), 0o755);
-        open_to_all(&booth.folder.path().join("port"), 0o777);
-        chown(&booth.root, Some(user), Some(user)).unwrap();
-    }
-    let ticket = booth.ticket_to(&booth.token, Some(confinement(case, column, writable, victims)));
+    let confinement = confinement(case, column, writable, victims);
     let (_gateway, line) = packet_pair().unwrap();
-    let descriptors = [ticket.as_fd(), line.as_fd()];
-    let process = match user {
-        Some(user) => runner_as(user, &["remote"], &descriptors),
-        None => runner(&["remote"], &descriptors),
+    let (attacker, port) = match column {
+        Docker => (container::ATTACKER.to_owned(), container::PORT.to_owned()),
+        _ => (path_of(&victims.attacker), path_of(&booth.folder.path().join("port"))),
+    };
+    let runner = match column {
+        Docker => Runner::Container(Container::start(&booth, &victims.attacker, confinement).await),
+        _ => Runner::Process(start(&booth, user, confinement, line.as_fd())),
     };
     let (sender, receiver) = booth.accept().await;
+    // As the manager does: nobody connects twice.
+    fs::remove_file(booth.folder.path().join("port")).unwrap();
     let mut controller = Controller { sender, receiver };
     match controller.hear().await {
         FromRemote::Ready { .. } => {}
         other => return format!("{other:?}"),
     }
-    let attacker = victims.attacker.display().to_string();
     let order = Order {
         command: vec![attacker, ROLE.into(), case.name.into()],
-        env: victims.environment(&booth),
+        env: victims.environment(port),
         ..shell(Protocol::None, "")
     };
     controller.run(order).await;
     let rest = controller.rest().await;
-    process.wait().await;
+    match runner {
+        Runner::Process(process) => drop(process.wait().await),
+        Runner::Container(container) => drop(container),
+    }
     match rest.messages.last() {
         Some(FromRemote::Exited { signal: Some(signal), .. }) => format!("signal {signal}"),
         _ => String::from_utf8_lossy(&rest.stdout).trim().to_owned(),
     }
 }
 
+fn start(booth: &Booth, user: Option<u32>, confinement: Confinement, line: BorrowedFd<'_>) -> RunnerProcess {
+    if let Some(user) = user {
+        open_to_all(booth.folder.path(), 0o755);
+        open_to_all(&booth.folder.path().join("port"), 0o777);
+        chown(&booth.root, Some(user), Some(user)).unwrap();
+    }
+    let ticket = booth.ticket_to(&booth.token, Some(confinement));
+    let descriptors = [ticket.as_fd(), line];
+    match user {
+        Some(user) => runner_as(user, &["remote"], &descriptors),
+        None => runner(&["remote"], &descriptors),
+    }
+}
+
+fn path_of(path: &Path) -> String {
+    path.display().to_string()
+}
+
 fn confinement(case: &Case, column: Column, writable: PathBuf, victims: &Victims) -> Confinement {
     let runtime = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache"].map(PathBuf::from);
+    let runtime = runtime.into_iter().chain([victims.attacker.clone()]);
     Confinement {
-        sandbox: if column == Landlock { Sandbox::Landlock } else { Sandbox::Strict },
+        sandbox: match column {
+            StrictAsRoot | StrictAsUser => Sandbox::Strict,
+            Landlock => Sandbox::Landlock,
+            Docker => Sandbox::Container,
+        },
         hostname: "attacker".into(),
         read: vec![victims.folder.path().join("read")],
         write: vec![writable],
-        runtime: runtime.into_iter().chain([victims.attacker.clone()]).collect(),
+        // An image has its own.
+        runtime: runtime.filter(|_| column != Docker).collect(),
         devices: Vec::new(),
         scratch_bytes: 1 << 20,
         scratch_entries: 64,

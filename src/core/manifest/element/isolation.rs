@@ -1,30 +1,26 @@
-//! `isolation`: what a service's environment is made of. For now a process.
+//! `isolation`: what a service's environment is made of. At the top for all services; a service may say otherwise.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator};
 
-use crate::manifest::problem::{Hint, ProblemKind};
+use crate::manifest::problem::Placed;
 use crate::manifest::reader::{Field, Key, Reader};
+use crate::permissions::Isolation;
 
-pub(crate) const KEY: Key =
-    Key { name: "isolation", about: "What each service's environment is made of: a process.", schema };
+pub(crate) const KEY: Key = Key {
+    name: "isolation",
+    about: "What its environment is made of: process (by default), or docker, a container.",
+    schema,
+};
 
-/// Reads the isolation: there is only one.
-pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<()> {
-    let text = field.text("process", reader)?;
-    if text.value == "process" {
-        return Some(());
-    }
-    let hint = match text.value.as_str() {
-        "docker" | "swarm" => "this version runs processes only: write 'process', or leave it out",
-        _ => "write 'process', or leave it out",
-    };
-    let kind = ProblemKind::UnknownWord { owner: field.owner.clone(), word: text.value };
-    reader.report(field.place(), kind, Hint::advise(hint));
-    None
+const WORDS: [(&str, Isolation); 2] = [("process", Isolation::Process), ("docker", Isolation::Docker)];
+
+/// Reads what it is made of.
+pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Placed<Isolation>> {
+    field.word(&WORDS, reader)
 }
 
-fn schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "const": "process", "default": "process" })
+fn schema(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<Isolation>()
 }
 
 #[cfg(test)]
@@ -33,12 +29,11 @@ mod tests {
     use crate::manifest::element::testing;
 
     #[test]
-    fn there_are_only_processes_yet() {
-        assert_eq!(testing::read(KEY, "isolation: process", read), Ok(()));
+    fn there_are_processes_and_containers() {
+        assert_eq!(testing::read(KEY, "isolation: docker", read).unwrap().value, Isolation::Docker);
         assert_eq!(
-            testing::read(KEY, "isolation: docker", read).unwrap_err(),
-            "1:12 'isolation' of service 'web' cannot be 'docker' \
-             | this version runs processes only: write 'process', or leave it out"
+            testing::read(KEY, "isolation: dokcer", read).unwrap_err(),
+            "1:12 'isolation' of service 'web' cannot be 'dokcer' | did you mean 'docker'?"
         );
     }
 }

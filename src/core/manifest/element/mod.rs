@@ -7,6 +7,7 @@ pub(crate) mod code;
 pub(crate) mod depends_on;
 pub(crate) mod duration;
 pub(crate) mod essential;
+pub(crate) mod image;
 pub(crate) mod isolation;
 pub(crate) mod kind;
 pub(crate) mod max_in_flight;
@@ -26,13 +27,16 @@ pub(crate) mod version;
 use super::reader::Key;
 
 /// What is written at the top of a manifest.
-pub(crate) const MANIFEST: &[Key] = &[version::KEY, name::KEY, isolation::KEY, sandbox::KEY, services::KEY];
+pub(crate) const MANIFEST: &[Key] =
+    &[version::KEY, name::KEY, isolation::KEY, image::POLICY, sandbox::KEY, services::KEY];
 
 /// What is written of a service in a manifest.
 pub(crate) const SERVICE: &[Key] = &[
     code::KEY,
     runtime::KEY,
     runtime::PLUGIN,
+    image::KEY,
+    image::RUNTIME,
     kind::KEY,
     args::KEY,
     depends_on::KEY,
@@ -44,6 +48,7 @@ pub(crate) const SERVICE: &[Key] = &[
     timeouts::START,
     timeouts::CLOSE,
     essential::KEY,
+    isolation::KEY,
     sandbox::KEY,
     permissions::KEY,
 ];

@@ -124,7 +124,7 @@ fn codes(
 ) {
     let codes = services.values().filter_map(|service| match &service.code {
         Code::Path(code) => Some(plain(code)),
-        Code::Inline(_) => None,
+        Code::Inline(_) | Code::Image => None,
     });
     let codes: BTreeSet<_> = codes.collect();
     for named in named {

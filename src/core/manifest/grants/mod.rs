@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 pub(super) use self::between::check;
 use self::paths::Paths;
 use super::element::permissions::{RawChildren, RawPermissions};
-use super::problem::{Hint, Placed, ProblemKind};
-use super::raw::NamedService;
+use super::problem::{Hint, ProblemKind};
+use super::raw::{NamedService, RawManifest};
 use super::reader::Reader;
-use super::{Probe, ReadyCheck, Surroundings};
+use super::{Probe, ReadyCheck, Surroundings, image_choice};
 use crate::name::ServiceName;
-use crate::permissions::{ChildGrants, Limits, NetGrants, Permissions, Sandbox, ServiceGrants, excess};
+use crate::permissions::{
+    ChildGrants, Isolation, Limits, NetGrants, Permissions, Sandbox, ServiceGrants, excess,
+};
 
 /// Fewer threads than this, and Node does not fail but hang.
 const LEAST_PIDS_OF_NODE: u32 = 16;
@@ -138,18 +140,23 @@ fn port(probe: &Probe) -> Option<u16> {
     }
 }
 
-/// How tight a service is held: as the top says, or tighter.
-pub(super) fn sandbox(
-    named: &NamedService,
-    top: Option<&Placed<Sandbox>>,
-    reader: &mut Reader<'_>,
-) -> Sandbox {
-    let all = top.map(|top| top.value).unwrap_or_default();
-    let Some(own) = &named.service.sandbox else { return all };
-    if own.value < all {
-        let service = named.written.value.clone();
+/// How tight a service is held: as the manifest says of all, or tighter. In a container it is always as tight as can be.
+pub(super) fn sandbox(named: &NamedService, top: &RawManifest, reader: &mut Reader<'_>) -> Sandbox {
+    let all = top.sandbox.as_ref().map(|top| top.value).unwrap_or_default();
+    let service = || named.written.value.clone();
+    if let Some(own) = named.service.sandbox.as_ref().filter(|own| own.value < all) {
         let hint = "leave it out; or say it at the top, and 'strict' in each service that can be";
-        reader.report(&own.place, ProblemKind::LooserSandbox { service }, Hint::advise(hint));
+        reader.report(&own.place, ProblemKind::LooserSandbox { service: service() }, Hint::advise(hint));
     }
-    own.value
+    let written = named.service.sandbox.as_ref().or(top.sandbox.as_ref());
+    let meant = written.map(|written| written.value).unwrap_or_default();
+    if let Some(written) = written
+        && image_choice::isolation(named, top) == Isolation::Docker
+        && meant != Sandbox::Strict
+    {
+        let kind = ProblemKind::SandboxOfContainer { service: service() };
+        let hint = format!("write 'sandbox: strict' in '{}', or 'isolation: process'", service());
+        reader.report(&written.place, kind, Some(Hint::Do(hint)));
+    }
+    meant
 }

@@ -1,0 +1,467 @@
+//! The `docker` back end: a container for each start, with the runner as its first process.
+//!
+//! ```text
+//!   create -> inspect: as asked? -> attach, start -> ticket into standard input -> hand over the line -> (runner connects)
+//!   gone   <- removed by the engine, with its first process's end <- connection lost, or killed
+//! ```
+//!
+//! The container has no network and nothing of the host but the start's own folder, with two sockets in it, and what the
+//! service is granted. The runner inside holds the service as it does everywhere.
+
+mod credentials;
+mod engine;
+mod host_config;
+mod image;
+mod image_lock;
+mod life;
+mod pull;
+mod runner_image;
+mod sweep;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard::container::AttachContainerResults;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use orchestrator_core::StartId;
+use orchestrator_core::manifest::Service;
+use orchestrator_core::permissions::Controllers;
+use orchestrator_port::container::{FOLDER, HAND_OVER};
+use orchestrator_port::keeper::Limits;
+use orchestrator_port::launch::Ticket;
+use orchestrator_sandbox::descriptors::{accept_packets, packet_listener, send_packet};
+use orchestrator_sandbox::users::UserPair;
+use orchestrator_sandbox::{Pid, tree};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(crate) use engine::Engine;
+pub use engine::EngineError;
+pub(crate) use image::ImageProgram;
+pub use pull::{OnPull, PullProgress};
+pub use runner_image::RunnerImages;
+
+use super::{Environment, EnvironmentError};
+use crate::Project;
+use crate::confinement::group_limits;
+use engine::refused;
+use host_config::{Plan, User, body};
+use image::Image;
+use image_lock::ImageLock;
+use life::{First, Life, watch_life};
+
+/// The most bytes of what a runner complains of that are told at once.
+const COMPLAINT: usize = 4096;
+
+/// Makes a project's containers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Containers {
+    engine: Engine,
+    /// The image with the runner in it, and nothing else.
+    runner_image: String,
+    /// The images that the manifest names.
+    images: Arc<BTreeMap<String, Image>>,
+    /// The runner's program, for those images.
+    runner: PathBuf,
+    project: String,
+    /// The project's lock: whose container it is.
+    lock: PathBuf,
+}
+
+/// What a project wants of its images.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Their names.
+    pub(crate) images: BTreeSet<&'a str>,
+    /// The file that keeps what names mean.
+    pub(crate) kept_in: &'a Path,
+    /// Is told how far an image has come.
+    pub(crate) on_pull: OnPull,
+}
+
+impl Containers {
+    /// Those of a project whose lock the caller holds: what is left of earlier ones is removed, the runner's image is
+    /// made, and the manifest's own are looked for.
+    ///
+    /// # Errors
+    /// Where the engine does not do its part.
+    pub(crate) async fn of_project(
+        engine: Engine,
+        runner: &[u8],
+        project: &Project,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, EngineError> {
+        let lock = project.lock_file();
+        let left = sweep::sweep_project(&engine, &lock).await?;
+        if left > 0 {
+            tracing::info!(left, "containers of a killed orchestrator were removed");
+        }
+        let program = project.runtime().join("runner");
+        if !wanted.images.is_empty() {
+            write_program(&program, runner).map_err(EngineError::Program)?;
+        }
+        let images = resolve(&engine, &wanted, false).await?;
+        let runner_image = runner_image::runner_image(&engine, runner).await?;
+        let project = project.name().to_string();
+        Ok(Self { engine, runner_image, images: Arc::new(images), runner: program, project, lock })
+    }
+
+    /// The programs of the images, by the images' names.
+    pub(crate) fn programs(&self) -> BTreeMap<String, ImageProgram> {
+        self.images.iter().map(|(name, image)| (name.clone(), image.program.clone())).collect()
+    }
+
+    /// What its containers can be limited in.
+    pub(crate) fn controllers(&self) -> Controllers {
+        self.engine.controllers
+    }
+
+    /// Removes whatever is left of the project's containers.
+    pub(crate) async fn end(self) {
+        if let Err(error) = sweep::sweep_project(&self.engine, &self.lock).await {
+            tracing::warn!(%error, "containers may be left");
+        }
+    }
+}
+
+/// Notes what every image means, in the file that keeps it. With `update`, also what has another meaning now.
+///
+/// # Errors
+/// Where there is no engine, or an image is not there.
+pub async fn lock_images(
+    images: BTreeSet<&str>,
+    kept_in: &Path,
+    update: bool,
+    on_pull: OnPull,
+) -> Result<(), EngineError> {
+    let engine = Engine::reach().await?;
+    resolve(&engine, &Wanted { images, kept_in, on_pull }, update).await.map(drop)
+}
+
+/// Finds every image, and keeps what its name means.
+async fn resolve(
+    engine: &Engine,
+    wanted: &Wanted<'_>,
+    update: bool,
+) -> Result<BTreeMap<String, Image>, EngineError> {
+    let mut images = BTreeMap::new();
+    if wanted.images.is_empty() {
+        return Ok(images);
+    }
+    let mut lock = ImageLock::read(wanted.kept_in, update)?;
+    for name in &wanted.images {
+        let image = image::resolve(engine, name, &mut lock, wanted.on_pull).await?;
+        images.insert((*name).to_owned(), image);
+    }
+    lock.write()?;
+    Ok(images)
+}
+
+/// The runner's program, for containers to be given: nobody else can get into its folder.
+fn write_program(path: &Path, runner: &[u8]) -> io::Result<()> {
+    fs::write(path, runner)?;
+    fs::set_permissions(path, Permissions::from_mode(0o555))
+}
+
+/// Removes the containers of projects that nobody runs; answers with how many there were.
+///
+/// # Errors
+/// Where there is no engine, or it does not remove them.
+pub async fn remove_orphaned_containers() -> Result<usize, EngineError> {
+    sweep::sweep_orphans(&Engine::reach().await?).await
+}
+
+/// A runner in a container.
+pub(crate) struct DockerEnvironment {
+    containers: Containers,
+    /// What it is called: no other container has the name.
+    name: String,
+    labels: HashMap<String, String>,
+    limits: Limits,
+    /// The image that the manifest names; none where the runner is all that is needed.
+    image: Option<String>,
+    /// The start's own folder.
+    folder: PathBuf,
+    /// Its users on the host are nobody else's until this is gone.
+    user: Option<UserPair>,
+    /// The container that is being made. Whoever wants it gone has to know first what it is.
+    creation: Option<JoinHandle<Result<String, EngineError>>>,
+    /// The container, once it is made.
+    id: Option<String>,
+    /// Its first process, where that is a process of this host.
+    first: Option<First>,
+    /// None before it has been started.
+    life: Option<watch::Receiver<Life>>,
+}
+
+impl DockerEnvironment {
+    /// An environment for a start that is not there yet, with these limits and this folder.
+    pub(crate) fn new(containers: &Containers, start: &StartId, service: &Service, folder: PathBuf) -> Self {
+        let containers = containers.clone();
+        let replica = start.replica.to_string().replace('/', ".");
+        let number = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let labels = [
+            (sweep::LOCK, containers.lock.to_string_lossy().into_owned()),
+            (sweep::PROJECT, containers.project.clone()),
+            (sweep::SERVICE, start.replica.to_string()),
+            (sweep::GENERATION, start.generation.0.to_string()),
+        ];
+        Self {
+            name: format!("{}-{replica}-{}-{number}", containers.project, std::process::id()),
+            labels: labels.map(|(label, value)| (label.to_owned(), value)).into(),
+            limits: group_limits(service, containers.engine.controllers),
+            image: service.image.clone(),
+            containers,
+            folder,
+            user: None,
+            creation: None,
+            id: None,
+            first: None,
+            life: None,
+        }
+    }
+
+    async fn bring_up(&mut self, ticket: Ticket, gateway: Option<OwnedFd>) -> Result<(), EnvironmentError> {
+        let creations = Arc::clone(&self.containers.engine.creations);
+        let _place = creations.acquire_owned().await.map_err(|_| EngineError::Ended)?;
+        let plan = self.plan(&ticket)?;
+        let text = super::ticket_text(&inside(ticket, &plan.volumes)).map_err(EnvironmentError::Ticket)?;
+        let hand_over =
+            gateway.map(|line| Ok((self.listen()?, line))).transpose().map_err(EngineError::Sockets)?;
+        self.open_folder().map_err(EngineError::Sockets)?;
+        let id = self.create(body(&plan)).await?;
+        self.start_with(&id, &text).await?;
+        if let Some((listener, line)) = hand_over {
+            self.hand_over(&listener, &line).await?;
+        }
+        Ok(())
+    }
+
+    /// What is asked of the engine for this ticket.
+    fn plan(&mut self, ticket: &Ticket) -> Result<Plan, EnvironmentError> {
+        let confinement = ticket.confinement.clone().ok_or(EnvironmentError::NoConfinement)?;
+        let image = self.image.as_ref().map(|name| {
+            let missing = || EngineError::ImageMissing { name: name.clone(), source: None };
+            self.containers.images.get(name).cloned().ok_or_else(missing)
+        });
+        let image = image.transpose()?;
+        let (of_image, volumes) =
+            image.as_ref().map_or_else(Default::default, |image| (image.user.clone(), image.volumes.clone()));
+        Ok(Plan {
+            runner: image.is_some().then(|| self.containers.runner.clone()),
+            image: image.map_or_else(|| self.containers.runner_image.clone(), |image| image.id),
+            user: match of_image {
+                Some(user) => User::OfImage(user),
+                None => self.choose_user()?,
+            },
+            volumes,
+            folder: self.folder.clone(),
+            limits: self.limits,
+            confinement,
+            labels: self.labels.clone(),
+        })
+    }
+
+    /// As root, a user of its own that nobody else on the host is; else who runs the orchestrator.
+    fn choose_user(&mut self) -> Result<User, EnvironmentError> {
+        use rustix::process::{getegid, geteuid};
+        if !geteuid().is_root() {
+            return Ok(User::Own { uid: geteuid().as_raw(), gid: getegid().as_raw() });
+        }
+        let pair = UserPair::claim().map_err(|error| EnvironmentError::Runner(error.to_string()))?;
+        let own = pair.service();
+        self.user = Some(pair);
+        Ok(User::Own { uid: own.uid, gid: own.gid })
+    }
+
+    /// The start's folder is below one that only the orchestrator's user can enter, so these rights are the container's
+    /// alone.
+    fn open_folder(&self) -> io::Result<()> {
+        fs::set_permissions(&self.folder, Permissions::from_mode(0o711))?;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::set_permissions(entry.path(), Permissions::from_mode(0o666))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The runner asks here for what cannot be inherited. `descriptors` accepts; tokio only tells when.
+    fn listen(&self) -> io::Result<UnixStream> {
+        UnixStream::from_std(packet_listener(&self.folder.join(HAND_OVER))?.into())
+    }
+
+    /// Has the container made, as it was asked for and not otherwise.
+    async fn create(&mut self, asked: ContainerCreateBody) -> Result<String, EngineError> {
+        let creation = tokio::spawn(create(self.containers.engine.clone(), self.name.clone(), asked.clone()));
+        let created = self.creation.insert(creation).await;
+        self.creation = None;
+        let id = created.map_err(|_| EngineError::Ended)??;
+        self.id = Some(id.clone());
+        let api = &self.containers.engine.api;
+        let made = api.inspect_container(&id, None).await.map_err(refused("say what it has made"))?;
+        match verify::difference(&asked, &made) {
+            Some(difference) => Err(EngineError::Different(difference)),
+            None => Ok(id),
+        }
+    }
+
+    /// Starts it, with its ticket in its standard input.
+    async fn start_with(&mut self, id: &str, ticket: &[u8]) -> Result<(), EngineError> {
+        let api = &self.containers.engine.api;
+        let events = life::events(&self.containers.engine, id);
+        let streams = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true);
+        let attached = api.attach_container(id, Some(streams.build())).await;
+        let AttachContainerResults { output, mut input } =
+            attached.map_err(refused("attach to a container"))?;
+        api.start_container(id, None).await.map_err(refused("start a container"))?;
+        tokio::spawn(complain(self.name.clone(), output));
+        let given = async {
+            input.write_all(ticket).await?;
+            input.shutdown().await
+        };
+        given.await.map_err(EngineError::Ticket)?;
+        let made = api.inspect_container(id, None).await;
+        let state = made.ok().and_then(|made| made.state);
+        let pid = state.and_then(|state| u32::try_from(state.pid?).ok()).filter(|pid| *pid != 0);
+        self.first = pid.and_then(|pid| First::hold(pid).ok());
+        self.life = Some(watch_life(events, self.first.clone()));
+        Ok(())
+    }
+
+    /// Hands the runner its line to the gateway, and nobody else: by then nobody else is in the container, and the kernel
+    /// says who asks.
+    async fn hand_over(&mut self, listener: &UnixStream, line: &OwnedFd) -> Result<(), EngineError> {
+        let handed = async {
+            loop {
+                let accepted = listener.async_io(Interest::READABLE, || accept_packets(listener));
+                let (socket, pid) = accepted.await?;
+                if u32::try_from(pid).ok() == self.runner() {
+                    // A packet into a new socket finds room.
+                    return send_packet(&socket, b"line", &[line.as_fd()]);
+                }
+                tracing::warn!(pid, "somebody else asked for a start's line to the gateway");
+            }
+        };
+        let mut life = self.life.clone();
+        let gone = async {
+            match &mut life {
+                Some(life) => life.changed().await.is_ok(),
+                None => false,
+            }
+        };
+        let handed = tokio::select! {
+            handed = handed => handed.map_err(EngineError::Sockets),
+            _ = gone => Err(EngineError::Ended),
+        };
+        // The listener goes now, and its path with it: before any code is there.
+        let _ = fs::remove_file(self.folder.join(HAND_OVER));
+        handed
+    }
+}
+
+/// The ticket as it is true in a container whose image wants to write to these folders.
+fn inside(ticket: Ticket, volumes: &[PathBuf]) -> Ticket {
+    let name = ticket.socket.file_name().unwrap_or_default().to_owned();
+    let confinement = ticket.confinement.map(|mut confinement| {
+        confinement.write.extend_from_slice(volumes);
+        confinement
+    });
+    Ticket { socket: Path::new(FOLDER).join(name), confinement, ..ticket }
+}
+
+async fn create(engine: Engine, name: String, asked: ContainerCreateBody) -> Result<String, EngineError> {
+    let options = CreateContainerOptionsBuilder::new().name(&name).build();
+    let created = engine.api.create_container(Some(options), asked).await;
+    let created = created.map_err(refused("make a container"))?;
+    if created.warnings.is_empty() {
+        return Ok(created.id);
+    }
+    // Nobody else knows of it.
+    if let Err(error) = sweep::remove(&engine, &created.id).await {
+        tracing::warn!(%error, "a container that was refused is left");
+    }
+    Err(EngineError::Different(created.warnings.join("; ")))
+}
+
+/// Tells what the runner writes: nothing, unless something is wrong with it.
+async fn complain(
+    container: String,
+    mut output: impl futures_util::Stream<Item = Result<bollard::container::LogOutput, bollard::errors::Error>>
+    + Unpin,
+) {
+    while let Some(Ok(said)) = output.next().await {
+        let mut said = said.into_bytes();
+        said.truncate(COMPLAINT);
+        tracing::warn!(container, said = %String::from_utf8_lossy(&said).trim_end(), "from a container's runner");
+    }
+}
+
+impl Environment for DockerEnvironment {
+    fn start(
+        &mut self,
+        ticket: Ticket,
+        gateway: Option<OwnedFd>,
+    ) -> BoxFuture<'_, Result<(), EnvironmentError>> {
+        self.bring_up(ticket, gateway).boxed()
+    }
+
+    fn runner(&self) -> Option<u32> {
+        self.first.as_ref().map(|first| first.pid)
+    }
+
+    fn was_out_of_memory(&mut self) -> BoxFuture<'_, bool> {
+        async {
+            let Some(life) = &mut self.life else { return false };
+            // The engine tells it no later than that the container is gone.
+            let gone = life.wait_for(|life| matches!(life, Life::Gone { .. })).await;
+            gone.is_ok_and(|life| *life == Life::Gone { out_of_memory: true })
+        }
+        .boxed()
+    }
+
+    fn pid_on_host(&self, inside: u32) -> u32 {
+        let first = self.runner().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let found = first.and_then(|first| tree::called(first, inside));
+        found.map_or(inside, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    fn kill(&mut self) -> BoxFuture<'_, ()> {
+        async {
+            if let Some(creation) = self.creation.take() {
+                self.id = creation.await.ok().and_then(Result::ok);
+            }
+            let Some(id) = &self.id else { return };
+            if self.first.as_ref().is_some_and(|first| first.kill().is_ok()) {
+                // The engine removes what has ended.
+                return;
+            }
+            if let Err(error) = sweep::remove(&self.containers.engine, id).await {
+                tracing::warn!(container = self.name, %error, "a container cannot be removed");
+            }
+        }
+        .boxed()
+    }
+
+    fn gone(&mut self) -> BoxFuture<'_, ()> {
+        async {
+            if let Some(life) = &mut self.life {
+                // An error would mean that nobody watches any more.
+                let _ = life.wait_for(|life| *life != Life::Runs).await;
+            }
+        }
+        .boxed()
+    }
+}

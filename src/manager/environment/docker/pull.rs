@@ -1,0 +1,124 @@
+//! [`pull`]: has the engine fetch an image, and tells how far it is.
+
+use std::collections::BTreeMap;
+
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::StreamExt;
+
+use super::credentials::credentials;
+use super::engine::{Engine, EngineError};
+
+/// Is told how far an image has come.
+pub type OnPull = fn(&PullProgress);
+
+/// How far an image has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// Its name.
+    pub image: String,
+    /// How many of its layers are there.
+    pub layers_there: usize,
+    /// How many layers are known of.
+    pub layers: usize,
+    /// How many bytes have been fetched, of the layers that are being fetched.
+    pub fetched: u64,
+    /// How many bytes those have.
+    pub bytes: u64,
+    /// Whether all of it is there.
+    pub done: bool,
+}
+
+/// Fetches what `wanted` means, for the image of this name.
+///
+/// # Errors
+/// Where no registry gives it.
+pub(super) async fn pull(
+    engine: &Engine,
+    name: &str,
+    wanted: &str,
+    on_pull: OnPull,
+) -> Result<(), EngineError> {
+    // Without a tag the engine would fetch every one there is.
+    let tagged = wanted.contains('@') || super::image::repository(wanted) != wanted;
+    let wanted = if tagged { wanted.to_owned() } else { format!("{wanted}:latest") };
+    let options = CreateImageOptionsBuilder::new().from_image(&wanted).build();
+    let login = credentials(&wanted).await;
+    let mut steps = std::pin::pin!(engine.api.create_image(Some(options), None, login));
+    let mut layers = Layers::default();
+    while let Some(step) = steps.next().await {
+        let missing = |source| EngineError::ImageMissing { name: name.to_owned(), source: Some(source) };
+        layers.take(&step.map_err(missing)?);
+        on_pull(&layers.progress(name, false));
+    }
+    on_pull(&layers.progress(name, true));
+    Ok(())
+}
+
+/// What is known of each layer: the bytes that are there and all of them, and whether it is there.
+#[derive(Debug, Default)]
+struct Layers(BTreeMap<String, (u64, u64, bool)>);
+
+impl Layers {
+    fn take(&mut self, step: &CreateImageInfo) {
+        let (Some(id), Some(status)) = (&step.id, &step.status) else { return };
+        let is_layer = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_layer {
+            return;
+        }
+        let (fetched, bytes, there) = self.0.entry(id.clone()).or_default();
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        match (status.as_str(), &step.progress_detail) {
+            ("Downloading", Some(detail)) => {
+                *fetched = number(detail.current).unwrap_or(*fetched);
+                *bytes = number(detail.total).unwrap_or(*bytes);
+            }
+            ("Download complete", _) => *fetched = *bytes,
+            ("Pull complete" | "Already exists", _) => {
+                *fetched = *bytes;
+                *there = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&self, image: &str, done: bool) -> PullProgress {
+        PullProgress {
+            image: image.to_owned(),
+            layers_there: self.0.values().filter(|(.., there)| *there).count(),
+            layers: self.0.len(),
+            fetched: self.0.values().map(|(fetched, ..)| fetched).sum(),
+            bytes: self.0.values().map(|(_, bytes, _)| bytes).sum(),
+            done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ProgressDetail;
+
+    use super::*;
+
+    #[test]
+    fn layers_and_bytes_are_counted() {
+        let mut layers = Layers::default();
+        let mut step = |id: &str, status: &str, current, total| {
+            layers.take(&CreateImageInfo {
+                id: Some(id.into()),
+                status: Some(status.into()),
+                progress_detail: Some(ProgressDetail { current, total }),
+                ..CreateImageInfo::default()
+            });
+            layers.progress("redis:7", false)
+        };
+        step("7", "Pulling from library/redis", None, None);
+        step("aaaaaaaaaaaa", "Already exists", None, None);
+        step("bbbbbbbbbbbb", "Downloading", Some(10), Some(40));
+        let progress = step("cccccccccccc", "Waiting", None, None);
+        assert_eq!((progress.layers_there, progress.layers), (1, 3));
+        assert_eq!((progress.fetched, progress.bytes), (10, 40));
+        let progress = step("bbbbbbbbbbbb", "Pull complete", None, None);
+        assert_eq!((progress.layers_there, progress.fetched), (2, 40));
+    }
+}
