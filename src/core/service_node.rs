@@ -63,6 +63,8 @@ pub struct ServiceNode {
     /// It has been decided that it closes, and why. Stays until it has closed, whatever happens meanwhile.
     pub(crate) closing: Option<Why>,
     pub(crate) replicas: Vec<Replica>,
+    /// The newest generation of the replicas that it has no more: one that comes anew follows it (lifecycle rule 8).
+    pub(crate) retired: Generation,
     /// What was last reported of it.
     pub(crate) reported: (State, Option<Why>),
 }
@@ -120,6 +122,8 @@ pub(crate) enum Rest {
     Failed { last: CrashReason },
     /// For nothing: it ran to completion.
     Completed,
+    /// For nothing: its service has fewer replicas now.
+    Retired,
 }
 
 impl ServiceNode {
@@ -127,6 +131,7 @@ impl ServiceNode {
         let replica = |index| Replica::new(ReplicaId { service: spec.name.clone(), index });
         Self {
             replicas: (1..=spec.replicas.get()).map(replica).collect(),
+            retired: Generation::default(),
             wanted: false,
             held: false,
             known: false,
@@ -161,7 +166,9 @@ impl ServiceNode {
     /// Every replica has come to an end from which it does not start again by itself.
     pub(crate) fn has_ended(&self) -> bool {
         self.replicas.iter().all(|replica| match &replica.life {
-            Life::Closed(rest) => matches!(rest, Rest::GaveUp { .. } | Rest::Failed { .. } | Rest::Completed),
+            Life::Closed(rest) => {
+                matches!(rest, Rest::GaveUp { .. } | Rest::Failed { .. } | Rest::Completed | Rest::Retired)
+            }
             _ => false,
         })
     }
@@ -184,7 +191,7 @@ impl ServiceNode {
 }
 
 impl Replica {
-    fn new(id: ReplicaId) -> Self {
+    pub(crate) fn new(id: ReplicaId) -> Self {
         Self {
             id,
             generation: Generation::default(),
@@ -216,7 +223,7 @@ impl Replica {
     pub(crate) fn forgive(&mut self) {
         self.crashes.clear();
         let forgiven = |rest: &mut Rest| {
-            if *rest != Rest::Completed {
+            if !matches!(rest, Rest::Completed | Rest::Retired) {
                 *rest = Rest::Idle;
             }
         };

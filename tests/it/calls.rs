@@ -364,3 +364,41 @@ fn the_person_who_runs_it_calls_too() {
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }
+
+#[test]
+fn a_service_is_scaled_while_it_is_called() {
+    let project = TestProject::new(&format!(
+        "{WORKERS}  web:
+    runtime: js
+    depends_on: [workers]
+    permissions: {{ services: [{{ name: workers, call: [who] }}] }}
+    code: |
+      import {{ services }} from \"orchestrator\";
+      let calling = true, lost = 0, made = 0;
+      export async function start() {{
+        (async () => {{ while (calling) {{ made += 1; await services.workers.who().catch(() => (lost += 1)); }} }})();
+      }}
+      export const stop = () => {{ calling = false; return {{ lost, many: made > 0 }}; }};
+"
+    ));
+    let mut up = project.up();
+    up.wait_for("all 2 services are up");
+    let replicas = || project.service("workers")["replicas"].as_array().map_or(0, Vec::len);
+    for (wanted, said) in
+        [(5, "workers: 5 replicas\n"), (1, "workers: 1 replica\n"), (2, "workers: 2 replicas\n")]
+    {
+        let scaled = project.run(&["scale", &format!("workers={wanted}")]);
+        assert_eq!((scaled.code, scaled.err.as_str()), (Some(0), said), "{scaled:?}");
+        assert_eq!(replicas(), wanted);
+    }
+    assert_eq!(project.run(&["call", "web", "stop"]).out, "{\"lost\":0,\"many\":true}\n");
+    let unknown = project.run(&["scale", "wokers=2"]);
+    assert_eq!(
+        (unknown.code, unknown.err.as_str()),
+        (Some(2), "error: no service is named 'wokers': did you mean 'workers'?\n")
+    );
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("web closed: because"), "{text}");
+}

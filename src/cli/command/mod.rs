@@ -15,6 +15,7 @@ mod lock;
 mod logs;
 mod plugin;
 mod ps;
+mod scale;
 mod schema;
 mod services;
 mod stats;
@@ -47,6 +48,8 @@ pub(crate) enum Verb {
     Stop(services::Args),
     /// Close services and what depends on them, then start all that again
     Restart(services::Args),
+    /// Have more replicas of a running service, or fewer
+    Scale(scale::Args),
     /// Call a method of a running service
     Call(call::Args),
     /// Tell an event to the services that listen to it
@@ -84,6 +87,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Start(args) => services::run("start", args, context).await,
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
+        Verb::Scale(args) => scale::run(args, context).await,
         Verb::Call(args) => call::run(args, context).await,
         Verb::Emit(args) => call::emit(args, context).await,
         Verb::Check(args) => check::run(&args, context),

@@ -90,7 +90,9 @@ impl Supervisor {
             changed = true;
             node.closing = None;
             if std::mem::take(&mut node.restarting) {
-                node.replicas.iter_mut().for_each(|replica| replica.life = Life::Closed(Rest::Idle));
+                let stay =
+                    node.replicas.iter_mut().filter(|replica| replica.life != Life::Closed(Rest::Retired));
+                stay.for_each(|replica| replica.life = Life::Closed(Rest::Idle));
             }
         }
         changed | self.forget_children()

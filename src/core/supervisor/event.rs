@@ -1,5 +1,7 @@
 //! What can happen to a project: everything that the Supervisor is ever told.
 
+use std::num::NonZeroU32;
+
 use crate::name::{ServiceName, StartId};
 use crate::report::{CrashReason, Phase};
 use crate::service_node::NodeSpec;
@@ -35,6 +37,9 @@ pub enum Request {
     Stop(Vec<ServiceName>),
     /// Close these and what depends on them, in order, then start all that again. Forgets past crashes.
     Restart(Vec<ServiceName>),
+    /// Have so many replicas of a service. New ones start when the service runs; those that are too many close, the last
+    /// ones first, while the others serve on.
+    Scale(ServiceName, NonZeroU32),
     /// Add a child service below a running parent; it starts at once.
     Create(NodeSpec),
     /// Close a child and its own children, then forget them.

@@ -13,6 +13,8 @@ pub enum Goal {
     Running(Vec<ServiceName>),
     /// These are closed, and so is what depends on them.
     Closed(Vec<ServiceName>),
+    /// This has as many replicas as it shall have, and they run if it shall run.
+    Scaled(ServiceName),
     /// The project has ended.
     Finished,
 }
@@ -33,6 +35,7 @@ impl Goal {
     pub fn of(request: &Request) -> Self {
         match request {
             Request::Start(services) | Request::Restart(services) => Self::Running(services.clone()),
+            Request::Scale(service, _) => Self::Scaled(service.clone()),
             Request::Create(spec) => Self::Running(vec![spec.name.clone()]),
             Request::Stop(services) => Self::Closed(services.clone()),
             Request::Remove(service) => Self::Closed(vec![service.clone()]),
@@ -51,6 +54,16 @@ impl Supervisor {
                 let closed =
                     |name: &ServiceName| self.graph.place(name).is_none_or(|place| self.is_down(place));
                 services.iter().all(closed).then_some(Ok(()))
+            }
+            Goal::Scaled(name) => {
+                let node = self.graph.place(name).map(|place| &self.nodes[place]);
+                let unmet = || self.out_of_reach(name).map(Err);
+                match node {
+                    None => Some(Ok(())),
+                    Some(node) if node.replicas.len() != node.spec.replicas.get() as usize => None,
+                    Some(node) if !node.wanted || self.has_reached(name) => Some(Ok(())),
+                    Some(_) => unmet(),
+                }
             }
             Goal::Running(services) => {
                 let unmet = services.iter().find_map(|name| self.out_of_reach(name));

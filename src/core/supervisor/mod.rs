@@ -26,6 +26,7 @@ mod finish;
 mod goal;
 mod refusal;
 mod request;
+mod scale;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -149,6 +150,7 @@ impl Supervisor {
             self.watch_essential();
             self.decide_closing();
             let mut changed = self.close_what_must(now);
+            changed |= self.retire_what_may(now);
             changed |= self.settle_closed();
             changed |= self.start_what_may(now);
             if !changed {

@@ -41,6 +41,12 @@ pub enum Refusal {
         /// The rule that is against it, as a fragment.
         why: String,
     },
+    /// A job runs once.
+    #[error("'{name}' is a job, which runs once: it has no replicas")]
+    JobScaled {
+        /// The job.
+        name: ServiceName,
+    },
     /// Only children can be removed; what the manifest declares is stopped instead.
     #[error("'{name}' is declared by the manifest: stop it instead")]
     NotAChild {

@@ -34,6 +34,7 @@ impl Supervisor {
                 self.want(&places);
                 places.iter().for_each(|place| self.nodes[*place].restarting = true);
             }
+            Request::Scale(name, replicas) => return self.scale(&name, replicas),
             Request::Create(spec) => return self.create_child(spec),
             Request::Remove(name) => {
                 let place = self.places(std::slice::from_ref(&name))?[0];
@@ -46,7 +47,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn places(&self, names: &[ServiceName]) -> Result<Vec<usize>, Refusal> {
+    pub(super) fn places(&self, names: &[ServiceName]) -> Result<Vec<usize>, Refusal> {
         names.iter().map(|name| self.graph.place(name).ok_or_else(|| self.unknown(name))).collect()
     }
 

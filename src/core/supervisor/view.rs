@@ -185,6 +185,7 @@ impl ServiceNode {
             Rest::GaveUp { crashes, last } => Some(Why::GaveUp { crashes, within, last }),
             Rest::Failed { last } => Some(Why::Failed { last }),
             Rest::Completed => Some(Why::Completed),
+            Rest::Retired => Some(Why::Stopped),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/services/{verb}", post(services))
         .route("/v1/services/{service}/{method}", post(calls::call))
         .route("/v1/events/{event}", post(calls::emit))
+        .route("/v1/scale", post(scale))
         .route("/v1/shutdown", post(shutdown))
         .fallback(wrong_path)
         .method_not_allowed_fallback(wrong_method)
@@ -123,6 +124,15 @@ async fn services(
     done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
 }
 
+async fn scale(
+    State(handle): State<ManagerHandle>,
+    Told(body): Told<wire::Scale>,
+) -> Result<StatusCode, Refused> {
+    let request = Request::Scale(body.service, body.replicas);
+    let done = if body.wait { handle.request(request).await } else { handle.submit(request).await };
+    done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
+}
+
 async fn shutdown(
     State(handle): State<ManagerHandle>,
     Told(body): Told<wire::Shutdown>,
@@ -133,12 +143,13 @@ async fn shutdown(
 
 async fn wrong_path() -> Refused {
     let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, \
-               /v1/services/SERVICE/METHOD, /v1/events/EVENT or /v1/shutdown";
+               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/scale or /v1/shutdown";
     Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
 }
 
 async fn wrong_method(uri: Uri) -> Refused {
-    let changes = ["/v1/services/", "/v1/shutdown"].iter().any(|path| uri.path().starts_with(path));
+    let changes =
+        ["/v1/services/", "/v1/scale", "/v1/shutdown"].iter().any(|path| uri.path().starts_with(path));
     let method = if changes { "POST" } else { "GET" };
     Refused(
         StatusCode::METHOD_NOT_ALLOWED,

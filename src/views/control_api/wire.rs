@@ -1,5 +1,7 @@
 //! What goes over the control API beyond the report types: requests and errors, as JSON.
 
+use std::num::NonZeroU32;
+
 use orchestrator_core::ServiceName;
 use orchestrator_core::report::{Event, LogRecord};
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,19 @@ pub struct Services {
     /// Which services. Empty: all.
     #[serde(default)]
     pub services: Vec<ServiceName>,
+    /// Whether to answer only when it has come true.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// The body of `POST /v1/scale`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// Which service.
+    pub service: ServiceName,
+    /// How many replicas it is to have.
+    pub replicas: NonZeroU32,
     /// Whether to answer only when it has come true.
     #[serde(default)]
     pub wait: bool,

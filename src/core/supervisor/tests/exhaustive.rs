@@ -165,3 +165,16 @@ fn a_parent_with_children_in_every_order() {
     let states = explore(vec![service("db", &[]), service("web", &["db"])], &[], 3, children);
     assert!(states > 100, "only {states} states");
 }
+
+/// One replica more or fewer, at any moment, twice: besides what else can be asked for.
+#[test]
+fn replicas_come_and_go_at_any_moment() {
+    let scaled = |world: &World| {
+        let to = |replicas: u32| Request::Scale(name("b"), replicas.try_into().unwrap());
+        let scales =
+            [1, 2, 3].map(to).into_iter().map(|request| after(world, &Step::Event(Event::Request(request))));
+        requests(world).into_iter().chain(scales).collect()
+    };
+    let specs = vec![replicated("b", &[], 2), service("a", &["b"])];
+    assert!(explore(specs, &[], 2, scaled) > 1000);
+}

@@ -284,3 +284,71 @@ fn a_goal_settles_one_way_or_the_other() {
     let unmet = world.supervisor.settled(&goal).unwrap().unwrap_err();
     assert_eq!(unmet.to_string(), "c does not run: blocked by b");
 }
+
+/// `a` depends on `b`, which has two replicas; all of it runs.
+fn replicas_that_run() -> World {
+    let mut world = World::new(vec![replicated("b", &[], 2), service("a", &["b"])]);
+    start_all(&mut world);
+    for index in [1, 2] {
+        let replica = ReplicaId { service: name("b"), index };
+        happens(&mut world, Event::Ready(StartId { replica, generation: Generation(1) }));
+    }
+    ready(&mut world, "a");
+    world
+}
+
+fn start(service: &str, index: u32) -> StartId {
+    StartId { replica: ReplicaId { service: name(service), index }, generation: Generation(1) }
+}
+
+fn scale(world: &mut World, replicas: u32) -> Vec<String> {
+    ask(world, Request::Scale(name("b"), replicas.try_into().unwrap()))
+}
+
+#[test]
+fn one_replica_more_is_started_and_one_fewer_closes_alone() {
+    let mut world = replicas_that_run();
+    assert_eq!(scale(&mut world, 3), ["create b"]);
+    happens(&mut world, Event::Ready(start("b", 3)));
+    assert_eq!(scale(&mut world, 1), ["close b", "close b"], "and nothing that depends on it");
+    assert_eq!(world.supervisor.settled(&Goal::Scaled(name("b"))), None);
+    happens(&mut world, Event::Ended(start("b", 2)));
+    happens(&mut world, Event::Ended(start("b", 3)));
+    assert_eq!(world.supervisor.settled(&Goal::Scaled(name("b"))), Some(Ok(())));
+    let views = world.supervisor.view();
+    let replicas =
+        |service: &str| views.iter().find(|view| view.name.as_str() == service).unwrap().replicas.len();
+    assert_eq!((replicas("b"), replicas("a")), (1, 1));
+}
+
+#[test]
+fn the_last_replica_that_serves_goes_only_when_another_one_does() {
+    let mut world = replicas_that_run();
+    happens(&mut world, Event::Crashed(start("b", 1), CrashReason::Exit { code: 1 }));
+    assert_eq!(scale(&mut world, 1), [""; 0], "the first one is not there yet");
+    happens(&mut world, Event::Ended(start("b", 1)));
+    let replica = ReplicaId { service: name("b"), index: 1 };
+    assert_eq!(told(&world.take(&Step::Timer(replica.clone(), Timer::BackOff))), ["create b"]);
+    assert_eq!(
+        happens(&mut world, Event::Ready(StartId { replica, generation: Generation(2) })),
+        ["close b"]
+    );
+}
+
+#[test]
+fn a_replica_that_was_on_its_way_out_comes_back() {
+    let mut world = replicas_that_run();
+    assert_eq!(scale(&mut world, 1), ["close b"]);
+    assert_eq!(scale(&mut world, 2), [""; 0]);
+    assert_eq!(happens(&mut world, Event::Ended(start("b", 2))), ["create b"]);
+}
+
+#[test]
+fn a_job_cannot_be_scaled() {
+    let mut world = World::new(vec![job("j", &[])]);
+    let refused = world
+        .supervisor
+        .handle(Moment(0), Event::Request(Request::Scale(name("j"), 2.try_into().unwrap())))
+        .unwrap_err();
+    assert_eq!(refused.to_string(), "'j' is a job, which runs once: it has no replicas");
+}

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::plan::Plan;
@@ -89,7 +90,7 @@ impl World {
     /// that are given for its state decide nothing.
     fn part_of<'a>(&self, node: &'a ServiceNode) -> (&'a ServiceName, u64) {
         let name = &node.spec.name;
-        let flags = (node.wanted, node.held, node.known, node.restarting, node.removing);
+        let flags = (node.wanted, node.held, node.known, node.restarting, node.removing, node.spec.replicas);
         let replicas: Vec<_> = node.replicas.iter().map(|replica| self.part_of_replica(replica)).collect();
         let sets = [&self.wanted, &self.doomed, &self.completed].map(|set| set.contains(name));
         (name, hash(&(flags, node.closing.is_some(), replicas, sets)))
@@ -201,9 +202,21 @@ impl World {
             Request::Create(spec) => {
                 self.wanted.insert(spec.name.clone());
             }
+            Request::Scale(name, replicas) => self.note_scale(name, *replicas),
             Request::Remove(_) => {}
             Request::Shutdown | Request::Kill => self.wanted.clear(),
         }
+    }
+
+    /// What has come or goes begins with a clean record.
+    fn note_scale(&mut self, name: &ServiceName, replicas: NonZeroU32) {
+        if self.supervisor.ending != crate::supervisor::Ending::No {
+            return;
+        }
+        let Some(spec) = Arc::make_mut(&mut self.plan).specs.get_mut(name) else { return };
+        let stay = spec.replicas.min(replicas).get();
+        spec.replicas = replicas;
+        self.crashes.retain(|replica, _| replica.service != *name || replica.index <= stay);
     }
 
     fn set(&mut self, start: &StartId, place: Place) {
