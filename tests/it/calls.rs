@@ -402,3 +402,68 @@ fn a_service_is_scaled_while_it_is_called() {
     assert_eq!(code, Some(0), "{text}");
     assert!(!text.contains("web closed: because"), "{text}");
 }
+
+/// A call and a stream that are under way when their service closes.
+fn closes_while_it_serves(runtime: &str, code: &str) {
+    if runtime != "js"
+        && missing(if runtime == "python" { "python3" } else { runtime }, "a call during a close")
+    {
+        return;
+    }
+    let project = TestProject::new(&format!("  slow:\n    runtime: {runtime}\n    code: |{code}"));
+    let mut up = project.up();
+    up.wait_for("slow running");
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| project.run(&["call", "slow", "late"]));
+        up.wait_for("slow-1 | serving");
+        let many = scope.spawn(|| project.run(&["call", "slow", "many"]));
+        up.wait_for("slow-1 | streaming");
+        assert_eq!(project.run(&["stop", "slow"]).code, Some(0));
+        let (late, many) = (late.join().expect("it ends"), many.join().expect("it ends"));
+        assert_eq!((late.code, late.out.as_str()), (Some(0), "\"done\"\n"), "{late:?}");
+        assert!(many.err.contains("the replica that sent it closes (unavailable)"), "{many:?}");
+    });
+    up.wait_for("slow-1 | closing");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
+
+const SLOW_JS: &str = r#"
+      export const late = () => {
+        console.log("serving");
+        return new Promise((done) => setTimeout(() => done("done"), 1000));
+      };
+      export async function* many() {
+        console.log("streaming");
+        for (;;) { yield 1; await new Promise((later) => setTimeout(later, 10)); }
+      }
+      export const close = () => console.log("closing");
+"#;
+
+#[test]
+fn what_an_embedded_service_serves_is_finished_before_it_closes() {
+    closes_while_it_serves("js", SLOW_JS);
+}
+
+#[test]
+fn what_a_node_service_serves_is_finished_before_it_closes() {
+    closes_while_it_serves("node", SLOW_JS);
+}
+
+#[test]
+fn what_a_python_service_serves_is_finished_before_it_closes() {
+    let code = r#"
+      import asyncio
+      async def late():
+          print("serving")
+          await asyncio.sleep(1)
+          return "done"
+      async def many():
+          print("streaming")
+          while True:
+              yield 1
+              await asyncio.sleep(0.01)
+      def close(): print("closing")
+"#;
+    closes_while_it_serves("python", code);
+}

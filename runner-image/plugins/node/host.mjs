@@ -196,6 +196,7 @@ async function close() {
   phase = "closing";
   // The hook may wait for something that keeps no process alive: the channel does it.
   channel.ref();
+  await talk.drain();
   try {
     await exported.hooks.get("close")?.();
   } catch (error) {

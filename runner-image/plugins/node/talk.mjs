@@ -84,6 +84,8 @@ export function makeTalk(host) {
   // What was asked for, by its number; what is asked of this service, by the Router's.
   const asked = new Map();
   const serving = new Map();
+  // Told when nothing is served any more, once the service closes.
+  let idle;
 
   function send(message, value) {
     const { text, parts } = encode(value);
@@ -352,10 +354,29 @@ export function makeTalk(host) {
     }
   }
 
+  // Whether it was still being served.
+  function left(id) {
+    const was = serving.delete(id);
+    if (serving.size === 0) idle?.();
+    return was;
+  }
+
+  // What is under way is finished, but for streams, which have no end.
+  function drain() {
+    for (const [id, invocation] of serving) {
+      if (!invocation.streams) continue;
+      const error = { name: "Error", message: "the replica that sent it closes", stack: "" };
+      host.send({ type: "error", id, error, code: "unavailable" }, "", []);
+      left(id);
+      invocation.cancel();
+    }
+    return serving.size === 0 ? undefined : new Promise((resolve) => (idle = resolve));
+  }
+
   function answer(invocation, value) {
     const { id } = invocation;
     if (isMany(value)) return stream(invocation, value);
-    if (!serving.delete(id)) return;
+    if (!left(id)) return;
     try {
       send({ type: "reply", id }, invocation.oneWay ? undefined : value);
     } catch (error) {
@@ -365,7 +386,7 @@ export function makeTalk(host) {
   }
 
   function thrown(invocation, error) {
-    if (!serving.delete(invocation.id)) return;
+    if (!left(invocation.id)) return;
     if (invocation.oneWay) {
       complain(`${invocation.method}, called by ${invocation.from}, who wants no result,`, error);
       return host.send({ type: "reply", id: invocation.id }, "", []);
@@ -383,6 +404,7 @@ export function makeTalk(host) {
 
   async function stream(invocation, values) {
     const { id } = invocation;
+    invocation.streams = true;
     const iterator = values[Symbol.asyncIterator]?.() ?? values[Symbol.iterator]();
     try {
       if (!invocation.cancelled) host.send({ type: "stream", id }, "", []);
@@ -394,7 +416,7 @@ export function makeTalk(host) {
         invocation.credit -= 1;
         send({ type: "item", id }, value);
       }
-      if (serving.delete(id)) host.send({ type: "end", id }, "", []);
+      if (left(id)) host.send({ type: "end", id }, "", []);
       else await iterator.return?.();
     } catch (error) {
       if (invocation.cancelled) complain(`${invocation.method}, called by ${invocation.from}, who wants no more,`, error);
@@ -465,7 +487,7 @@ export function makeTalk(host) {
         return;
       case "cancel": {
         const invocation = serving.get(message.id);
-        serving.delete(message.id);
+        left(message.id);
         return invocation?.cancel();
       }
       case "credit": {
@@ -496,6 +518,7 @@ export function makeTalk(host) {
       methods = found;
     },
     hear,
+    drain,
     api: {
       services,
       emit: (event, data) => request({ type: "emit", event: String(event) }, data),

@@ -240,6 +240,7 @@ class Host:
             if self.phase == "closing":
                 return
             self.phase = "closing"
+        await self.talk.drain()
         try:
             await self.call("close")
         except Exception as error:

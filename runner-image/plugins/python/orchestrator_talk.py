@@ -278,6 +278,7 @@ class Invocation:
         self.caller = message["from"]
         self.deadline = time.monotonic() + message["timeout"] / 1000
         self.one_way = message.get("one_way", False)
+        self.streams = False
         self.credit = STREAM_WINDOW
         self.more = asyncio.Event()
         self.task = None
@@ -358,6 +359,18 @@ class Talk:
     def _about_events(kind, key):
         event, group = key
         return {"type": kind, "event": event, **({} if group is None else {"group": str(group)})}
+
+    async def drain(self):
+        """What is under way is finished, but for streams, which have no end."""
+        for number, invocation in list(self._serving.items()):
+            if invocation.streams:
+                del self._serving[number]
+                error = {"name": "Error", "message": "the replica that sent it closes", "stack": ""}
+                self.say({"type": "error", "id": number, "error": error, "code": "unavailable"})
+                invocation.task.cancel()
+        waited = [invocation.task for invocation in self._serving.values()]
+        if waited:
+            await asyncio.wait(waited)
 
     # What comes in, on the loop.
 
@@ -459,6 +472,7 @@ class Talk:
             self._thrown(invocation, error)
 
     async def _stream(self, invocation, values):
+        invocation.streams = True
         self.say({"type": "stream", "id": invocation.id})
         try:
             async for value in values if inspect.isasyncgen(values) else _each(values):

@@ -50,6 +50,7 @@ enum Step {
     Load,
     Start,
     Health(u64),
+    Drain,
     Close,
 }
 
@@ -183,7 +184,18 @@ impl Host {
 
     fn close(&mut self) -> Result<(), Exit> {
         self.phase = Phase::Closing;
-        self.call(Hook::Close, Step::Close)
+        let drained = self.turn(|ctx| {
+            let Some(promise) = self.talk.drain(ctx)? else { return Ok(None) };
+            handled(&promise)?;
+            Ok(Some(Persistent::save(ctx, promise)))
+        })?;
+        match drained {
+            Some(promise) => {
+                self.awaited.push(Awaited { promise, step: Step::Drain });
+                Ok(())
+            }
+            None => self.call(Hook::Close, Step::Close),
+        }
     }
 
     /// Calls a hook; where there is none, the step is done.
@@ -239,6 +251,7 @@ impl Host {
                 self.answer(id, outcome);
                 Ok(())
             }
+            (Step::Drain, _) => self.call(Hook::Close, Step::Close),
             (Step::Close, Ok(_)) => Err(DONE),
             (Step::Close, Err(uncaught)) => Err(self.except(uncaught)),
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rquickjs::context::EvalOptions;
-use rquickjs::{Ctx, Function, IntoJs as _, Module, Object, Persistent, Result, TypedArray, Value};
+use rquickjs::{Ctx, Function, IntoJs as _, Module, Object, Persistent, Promise, Result, TypedArray, Value};
 
 use super::host_channel::{HostSender, Said};
 use super::output::{Output, Stream};
@@ -82,6 +82,16 @@ impl Talk {
             None => Value::new_undefined(ctx.clone()),
         };
         self.made(ctx)?.get::<_, Function<'_>>("hear")?.call((message, text, behind))
+    }
+
+    /// Lets what is served be finished: a promise of that, where anything is.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(super) fn drain<'js>(&self, ctx: &Ctx<'js>) -> Result<Option<Promise<'js>>> {
+        let made = self.made.borrow().clone();
+        let Some(made) = made else { return Ok(None) };
+        made.restore(ctx)?.get::<_, Function<'js>>("drain")?.call(())
     }
 
     /// What `makeTalk` has returned.
