@@ -14,6 +14,7 @@ mod stats;
 mod table;
 #[cfg(test)]
 mod testing;
+mod types;
 
 pub use escape::neutralise;
 pub use event_lines::{event_line, is_news};
@@ -24,3 +25,4 @@ pub use palette::Palette;
 pub use progress::{progress, up_of_wanted};
 pub use ps::{ps, security};
 pub use stats::{HostTotals, stats};
+pub use types::{python, typescript};

@@ -23,6 +23,7 @@ pub(crate) fn replica(state: State, why: Option<Why>) -> ReplicaView {
         code_sha256: None,
         checks: Vec::new(),
         calls: None,
+        methods: Vec::new(),
     }
 }
 

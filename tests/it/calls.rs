@@ -361,6 +361,18 @@ fn the_person_who_runs_it_calls_too() {
         );
     }
     up.wait_for("a.b @operator [1]");
+    let typescript = project.run(&["types", "typescript"]).out;
+    assert!(
+        typescript.contains("\"stock\": Service & {\n      \"admin\": {\n        \"deep\": {"),
+        "{typescript}"
+    );
+    let python = project.run(&["types", "python"]).out;
+    assert!(python.contains("class _stock_admin_deep:\n    reset: Method\n"), "{python}");
+    if !missing("python3", "whether the stub is Python") {
+        let stub = project.write("stub.py", &python);
+        let compiled = std::process::Command::new("python3").args(["-m", "py_compile"]).arg(stub).status();
+        assert!(compiled.expect("it runs").success(), "{python}");
+    }
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }

@@ -19,6 +19,7 @@ mod scale;
 mod schema;
 mod services;
 mod stats;
+mod types;
 mod up;
 mod watch;
 
@@ -54,6 +55,8 @@ pub(crate) enum Verb {
     Call(call::Args),
     /// Tell an event to the services that listen to it
     Emit(call::EmitArgs),
+    /// Print what services offer, for editors and type checkers
+    Types(types::Args),
     /// Check a manifest, and do nothing else
     Check(check::Args),
     /// Show what a service finds and may do
@@ -90,6 +93,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Scale(args) => scale::run(args, context).await,
         Verb::Call(args) => call::run(args, context).await,
         Verb::Emit(args) => call::emit(args, context).await,
+        Verb::Types(args) => types::run(args, context).await,
         Verb::Check(args) => check::run(&args, context),
         Verb::Explain(args) => explain::run(&args, context),
         Verb::Doctor(args) => doctor::run(&args, context),

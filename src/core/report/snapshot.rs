@@ -82,6 +82,9 @@ pub struct ReplicaView {
     /// What it has to do with calls, while it is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<Calls>,
+    /// What can be called of it while it runs, nested names with dots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
 }
 
 /// What a replica has to do with calls.

@@ -254,6 +254,12 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.lines.get(&line).map(load).unwrap_or_default()
     }
 
+    /// What can be called of a line.
+    #[must_use]
+    pub fn methods(&self, line: LineId) -> &[String] {
+        self.lines.get(&line).map_or(&[], |line| &line.methods)
+    }
+
     /// The names of all services that are known.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

@@ -51,6 +51,7 @@ impl Supervisor {
             code_sha256: None,
             checks: Vec::new(),
             calls: None,
+            methods: Vec::new(),
         }
     }
 

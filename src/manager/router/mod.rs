@@ -134,10 +134,10 @@ impl Router {
         for service in &mut snapshot.services {
             for shown in &mut service.replicas {
                 let replica = ReplicaId { service: service.name.clone(), index: shown.index };
-                shown.calls = state.replicas.get(&replica).map(|line| {
-                    let Load { in_flight, served, lost_events } = state.routing.load(*line);
-                    Calls { in_flight, served, lost_events }
-                });
+                let Some(line) = state.replicas.get(&replica) else { continue };
+                let Load { in_flight, served, lost_events } = state.routing.load(*line);
+                shown.calls = Some(Calls { in_flight, served, lost_events });
+                shown.methods = state.routing.methods(*line).to_vec();
             }
         }
     }
