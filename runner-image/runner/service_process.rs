@@ -16,6 +16,7 @@ use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Grants};
 use orchestrator_sandbox::descriptors::stream_pair;
 use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
+use rustix::fs::{Mode, fchmod};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::command::{CommandError, Places, explain, find};
@@ -196,6 +197,10 @@ impl ServiceProcess {
         let null = null()?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| StartError::System(error.into()));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+        // The service may be another user; by `/dev/stdout` it opens them again, to write.
+        for end in [&stdout_end, &stderr_end] {
+            fchmod(end, Mode::from_raw_mode(0o622)).map_err(|error| StartError::System(error.into()))?;
+        }
         let (host, host_end) = stream_pair().map_err(StartError::System)?;
         let mut descriptors = vec![&null, &stdout_end, &stderr_end, &host_end];
         let asking = if asks(order) { Some(surroundings.ask(order, &stderr_end)?) } else { None };

@@ -106,3 +106,14 @@ fn since_takes_a_while_or_a_time() {
     let expected = "error: invalid value '2026-01-01T00:00:00' for '--since <WHEN>': write a while, such as 10m, or a time with its offset, such as 2026-11-20T10:00:00Z\n";
     assert!(wrong.err.starts_with(expected), "{wrong:?}");
 }
+
+#[test]
+fn output_can_be_opened_by_its_path() {
+    // As many programs do whose log is a file.
+    let project = job("echo out > /dev/stdout\necho err > /dev/stderr\necho again >> /proc/self/fd/1\n");
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(0), "{text}");
+    for said in ["job-1 | out", "job-1 | err", "job-1 | again"] {
+        assert!(text.contains(said), "{text}");
+    }
+}
