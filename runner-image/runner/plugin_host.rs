@@ -147,7 +147,7 @@ impl Listener {
                 self.started = true;
                 FromRemote::Started { methods, health }
             }
-            FromHost::Started { .. } => FromRemote::Notified,
+            FromHost::Started { methods, .. } => FromRemote::Notified { methods },
             FromHost::Failed { error } => return self.send_thrown(FromRemote::StartFailed, error).await,
             FromHost::Exception { error } => return self.send_thrown(FromRemote::Exception, error).await,
             FromHost::Close => FromRemote::CloseRequested,

@@ -71,8 +71,10 @@ pub(crate) struct ServiceController<'a> {
     commands: &'a mut mpsc::Receiver<Command>,
     /// Its way to other services, and to what the orchestrator has for services.
     provider: Provider,
-    /// Its methods, once it has started.
+    /// Its methods, once it has started and until it can be called.
     methods: Vec<String>,
+    /// Whether it can be called.
+    is_open: bool,
     probing: Probing,
     /// When the start began: what the probes' times count from.
     began: Instant,
@@ -123,6 +125,7 @@ impl<'a> ServiceController<'a> {
             commands,
             provider,
             methods: Vec::new(),
+            is_open: false,
             probing: Probing::new(service.kind, service.ready.clone(), service.alive.clone()),
             began: Instant::now(),
             end: End::default(),
@@ -238,7 +241,7 @@ impl<'a> ServiceController<'a> {
             FromRemote::Usage(usage) => self.hear_usage(usage).await,
             FromRemote::Running { .. }
             | FromRemote::Started { .. }
-            | FromRemote::Notified
+            | FromRemote::Notified { .. }
             | FromRemote::Probed { .. } => {
                 return self.hear_progress(message).await;
             }
@@ -283,7 +286,15 @@ impl<'a> ServiceController<'a> {
                 self.inbox.tell(Happening::Phase(Phase::Readying)).await;
                 self.probing.started(now, health)
             }
-            FromRemote::Notified => self.probing.notified(now),
+            FromRemote::Notified { methods } => {
+                // A program says what can be called of it when it is ready to be, which may be after it counts as running.
+                if self.is_open {
+                    self.provider.wire.open(methods);
+                } else {
+                    self.methods = methods;
+                }
+                self.probing.notified(now)
+            }
             FromRemote::Probed { id, failure } => {
                 if let Some(detail) = failure.clone() {
                     self.inbox.tell(Happening::NotReady { detail }).await;
@@ -358,6 +369,7 @@ impl<'a> ServiceController<'a> {
             Verdict::Wait => None,
             Verdict::Ready => {
                 self.inbox.tell(Happening::Ready).await;
+                self.is_open = true;
                 self.provider.wire.open(std::mem::take(&mut self.methods));
                 None
             }

@@ -479,3 +479,106 @@ fn what_a_python_service_serves_is_finished_before_it_closes() {
 "#;
     closes_while_it_serves("python", code);
 }
+
+#[test]
+fn a_program_in_any_language_is_called_and_calls() {
+    if missing("perl", "a program that speaks the host protocol") {
+        return;
+    }
+    let project = TestProject::new(
+        r##"  program:
+    runtime: exec
+    ready: { notify: true }
+    permissions: { services: [{ name: greeter, call: [greet] }] }
+    code: |
+      #!/usr/bin/perl
+      # What other services say comes by descriptor 3, and so does what is said to them.
+      use strict;
+      open(my $host, "+<&=", 3) or die;
+      select((select($host), $| = 1)[0]);
+      sub say_it { my ($line, $payload) = @_; print $host "$line\n", $payload // ""; }
+      say_it('{"type":"started","methods":["hello"]}');
+      my %callers;
+      while (defined(my $line = <$host>)) {
+        my ($type) = $line =~ /"type":"([a-z-]+)"/;
+        my ($id) = $line =~ /"id":(\d+)/;
+        my ($length) = $line =~ /"payload":(\d+)/;
+        my $payload = "";
+        read($host, $payload, $length) if $length;
+        exit(0) if $type eq "close";
+        if ($type eq "invoke") {
+          $callers{7} = $id;
+          say_it('{"type":"call","id":7,"service":"greeter","method":"greet","within":' . $id . ',"payload":' . length($payload) . '}', $payload);
+        } elsif ($type eq "reply" and $callers{$id}) {
+          say_it('{"type":"reply","id":' . delete($callers{$id}) . ',"payload":' . length($payload) . '}', $payload);
+        }
+      }
+  greeter: { runtime: js, code: "export const greet = (name) => `hello ${name}`;\n" }
+"##,
+    );
+    let mut up = project.up();
+    up.wait_for("all 2 services are up");
+    assert_eq!(project.run(&["call", "program", "hello", "ann"]).out, "\"hello ann\"\n");
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
+
+/// Opens a child, speaks with it, closes it; and watches its own configuration.
+fn opens_children_and_watches(runtime: &str, code: &str) {
+    if missing(if runtime == "python" { "python3" } else { runtime }, "children and configuration") {
+        return;
+    }
+    let project = TestProject::new(&format!(
+        "  parent:
+    runtime: {runtime}
+    replicas: 2
+    permissions: {{ children: {{ max: 1 }} }}
+    code: |{code}"
+    ));
+    let mut up = project.up();
+    up.wait_for("parent running");
+    assert_eq!(project.run(&["call", "parent", "open"]).out, "[\"parent/kid\",\"hi mum\"]\n");
+    assert_eq!(project.run(&["call", "parent", "set", "[1]"]).code, Some(0));
+    for _ in 0..2 {
+        up.wait_for("| changed colour [1]");
+    }
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("parent-1 | changed") && text.contains("parent-2 | changed"), "{text}");
+}
+
+#[test]
+fn node_services_open_children_and_watch_their_configuration() {
+    opens_children_and_watches(
+        "node",
+        r#"
+      import { children, config } from "orchestrator";
+      export const start = () => config.watch((name, value) => console.log("changed", name, JSON.stringify(value)));
+      export const set = (value) => config.set("colour", value);
+      export async function open() {
+        const kid = await children.create({ name: "kid", code: "export const hi = (name) => `hi ${name}`;" });
+        const said = await kid.service.hi("mum");
+        await kid.close();
+        return [kid.name, said];
+      }
+"#,
+    );
+}
+
+#[test]
+fn python_services_open_children_and_watch_their_configuration() {
+    opens_children_and_watches(
+        "python",
+        r#"
+      from orchestrator import children, config
+      async def start(): await config.watch(lambda name, value: print("changed", name, value))
+      async def set(value): await config.set("colour", value)
+      async def open():
+          kid = await children.create("kid", code="def hi(name): return 'hi ' + name")
+          said = await kid.service.hi("mum")
+          await kid.close()
+          return [kid.name, said]
+"#,
+    );
+}

@@ -6,6 +6,7 @@ mod calls;
 mod cli;
 mod control_api;
 mod docker;
+mod history;
 mod hostile;
 mod house;
 mod images;

@@ -286,7 +286,7 @@ async fn a_host_that_breaks_the_protocol_breaks_the_start() {
 async fn a_plain_program_can_say_that_it_is_ready() {
     let script = r#"echo '{"type":"started"}' >&3; sleep 1000"#;
     let mut start = Start::shell(Protocol::None, script).await;
-    assert_eq!(start.controller.hear().await, FromRemote::Notified);
+    assert_eq!(start.controller.hear().await, FromRemote::Notified { methods: Vec::new() });
 }
 
 #[tokio::test]

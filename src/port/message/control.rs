@@ -182,7 +182,11 @@ pub enum FromRemote {
     },
     /// The service has said `started` on the host protocol although its `Started` was sent before: the readiness
     /// notification of `ready: { notify: true }`.
-    Notified,
+    Notified {
+        /// Its methods, as with `Started`.
+        #[serde(default)]
+        methods: Vec<String>,
+    },
     /// The code threw while it was loaded or started, or its program could not be run at all (then the name is
     /// `SpawnError`). `Exited` follows.
     StartFailed(Thrown),
