@@ -71,7 +71,7 @@ pub fn run(embedded: Embedded) -> ExitCode {
 }
 
 fn in_runtime(context: &Context, verb: Verb) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(&error))?;
     let outcome = runtime.block_on(command::run(verb, context));
     // A command that has its answer does not wait for a read of standard input or the like.
