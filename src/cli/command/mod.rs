@@ -96,7 +96,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Types(args) => types::run(args, context).await,
         Verb::Check(args) => check::run(&args, context),
         Verb::Explain(args) => explain::run(&args, context),
-        Verb::Doctor(args) => doctor::run(&args, context),
+        Verb::Doctor(args) => doctor::run(&args, context).await,
         Verb::Lock(args) => lock::run(args, context).await,
         Verb::Image(args) => image::run(args, context).await,
         Verb::Gc(_) => gc::run().await,

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use orchestrator_port::launch::{LONGEST_TICKET, Ticket};
 
 pub(crate) use docker::{Containers, DockerEnvironment, Engine, ImageProgram, Wanted};
-pub use docker::{EngineError, OnPull, PullProgress, RunnerImages, lock_images, remove_orphaned_containers};
+pub use docker::{
+    EngineError, OnPull, PullProgress, RunnerImages, lock_images, probe_engine, remove_orphaned_containers,
+};
 pub(crate) use process::{Keeper, ProcessEnvironment};
 
 /// One place for one start. Made by its back end, started once, gone in the end.

@@ -239,6 +239,14 @@ fn shown(places: &[PathBuf]) -> String {
     places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
+/// What the containers of this machine's engine can be limited in, where there is one that can be used.
+///
+/// # Errors
+/// With why there is none.
+pub async fn probe_engine() -> Result<Controllers, EngineError> {
+    Ok(Engine::reach().await?.controllers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

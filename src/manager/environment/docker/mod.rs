@@ -47,7 +47,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use engine::Engine;
-pub use engine::EngineError;
+pub use engine::{EngineError, probe_engine};
 pub(crate) use image::ImageProgram;
 pub use pull::{OnPull, PullProgress};
 pub use runner_image::RunnerImages;
