@@ -257,3 +257,36 @@ fn an_address_that_a_container_cannot_have_is_refused_before_anything_starts() {
     assert!(refused.err.starts_with(line), "{refused:?}");
     assert_eq!(containers(&project), [""; 0]);
 }
+
+#[test]
+fn services_in_containers_call_each_other_and_their_children_are_containers_too() {
+    if without_engine("calls and children") {
+        return;
+    }
+    let project = TestProject::new(
+        r#"  parent:
+    isolation: docker
+    runtime: js
+    permissions:
+      services: [{ name: stock, call: [level] }]
+      children: { max: 1 }
+    code: |
+      import { children, services } from "orchestrator";
+      export const level = () => services.stock.level("apple");
+      export const open = async () => {
+        const kid = await children.create({ name: "kid", code: "export const hi = (name) => `hi ${name}`;" });
+        return kid.service.hi("mum");
+      };
+  stock: { runtime: js, code: "export const level = (sku) => `3 of ${sku}`;\n" }
+"#,
+    );
+    let mut up = project.up();
+    up.wait_for("all 2 services are up");
+    assert_eq!(project.run(&["call", "parent", "level"]).out, "\"3 of apple\"\n");
+    assert_eq!(project.run(&["call", "parent", "open"]).out, "\"hi mum\"\n");
+    assert_eq!(containers(&project).len(), 2, "the parent's and the child's");
+    up.interrupt();
+    let (code, text) = up.end();
+    assert_eq!(code, Some(0), "{text}");
+    wait_until_no_container_is_left(&project);
+}
