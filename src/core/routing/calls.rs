@@ -6,10 +6,14 @@ use super::balance::{Candidate, choose};
 use super::{Call, Code, Fault, Line, LineId, MOST_ASKED, MOST_BYTES, Party, Routing, Told, Weigh};
 use crate::manifest::suggest;
 use crate::name::ServiceName;
+use crate::permissions::Pattern;
 use crate::supervisor::Moment;
 
 /// How long a call may take unless it says so, in milliseconds.
 const TIMEOUT: u64 = 60_000;
+
+/// The longest that a call may take, in milliseconds: far longer than anybody waits, and short enough to be added to any time.
+const LONGEST_TIMEOUT: u64 = 365 * 24 * 3600 * 1000;
 
 /// How many items of a stream may be under way before any credit was given.
 const WINDOW: u32 = 8;
@@ -78,7 +82,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             }
         };
         let parent = call.within.and_then(|within| self.serving(line, within));
-        let own = Moment(now.0.saturating_add(call.timeout.unwrap_or(TIMEOUT)));
+        let own = Moment(now.0.saturating_add(call.timeout.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT)));
         let deadline =
             parent.and_then(|parent| self.calls.get(&parent)).map_or(own, |parent| parent.deadline.min(own));
         let number = self.number();
@@ -120,6 +124,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         }
         if let Some(why) = self.too_large(line, payload) {
             return Err((Code::TooLarge, why));
+        }
+        if call.service.len().max(call.method.len()) > Pattern::LONGEST {
+            return Err((Code::NotFound, format!("a name has at most {} bytes", Pattern::LONGEST)));
         }
         let target = ServiceName::parse(&call.service).ok().filter(|name| self.services.contains_key(name));
         let Some(target) = target else {
@@ -274,17 +281,21 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     pub(super) fn stream(&mut self, line: LineId, id: u64) {
-        let Some(call) = self.serving(line, id).and_then(|number| self.calls.get_mut(&number)) else {
+        let Some(number) = self.serving(line, id) else {
             self.dropped += 1;
             return;
         };
+        let Some(call) = self.calls.get_mut(&number) else { return };
         let State::UnderWay { stream, until, .. } = &mut call.state else { return };
         if stream.is_some() || call.settled {
             return;
         }
         *stream = Some(WINDOW);
-        *until = None;
+        if let Some(at) = until.take() {
+            self.due.remove(&Due { at, call: number });
+        }
         if !call.timed {
+            self.due.remove(&Due { at: call.deadline, call: number });
             call.deadline = Moment(u64::MAX);
         }
         let (caller, id) = (call.caller, call.id);
@@ -362,6 +373,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 
     /// Whether a call may be tried once more; if so it is noted.
     fn again(&mut self, number: u64) -> bool {
+        self.forget_attempt(number);
         let Some(call) = self.calls.get_mut(&number) else { return false };
         if call.retries == 0 {
             return false;
@@ -424,6 +436,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 
     /// Takes a call out of everything, and lets another one have its place.
     fn end(&mut self, number: u64) -> Option<Ongoing<P>> {
+        self.forget_attempt(number);
         let call = self.calls.remove(&number)?;
         self.due.remove(&Due { at: call.deadline, call: number });
         if let Some(state) = self.lines.get_mut(&call.caller)
@@ -450,6 +463,14 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         }
         self.freed.insert(call.target.clone());
         Some(call)
+    }
+
+    /// The end of its present attempt is no moment to wait for any more.
+    fn forget_attempt(&mut self, number: u64) {
+        if let Some(Ongoing { state: State::UnderWay { until: Some(at), .. }, .. }) = self.calls.get(&number)
+        {
+            self.due.remove(&Due { at: *at, call: number });
+        }
     }
 
     /// Whether a replica still had this invocation; it has it no more.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestrator_port::{Frame, PortSender};
+use tokio::runtime::Handle;
 
 /// The most bytes that wait. Small ones always fit: they are few.
 const MOST_BYTES: usize = 64 << 20;
@@ -19,6 +20,8 @@ const SMALL: usize = 64 << 10;
 pub(super) struct Outbox {
     sender: PortSender,
     waiting: Mutex<Waiting>,
+    /// Where what waits is carried: who hands something in may be a thread of its own.
+    runtime: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -34,8 +37,9 @@ struct Waiting {
 pub(super) struct Full;
 
 impl Outbox {
+    /// To be made by a task.
     pub(super) fn new(sender: PortSender) -> Self {
-        Self { sender, waiting: Mutex::default() }
+        Self { sender, waiting: Mutex::default(), runtime: Handle::current() }
     }
 
     /// Hands in a frame, after all that was handed in before.
@@ -56,7 +60,7 @@ impl Outbox {
         waiting.bytes += size;
         waiting.frames.push_back(frame);
         if !std::mem::replace(&mut waiting.carried, true) {
-            tokio::spawn(carry(Arc::clone(outbox)));
+            outbox.runtime.spawn(carry(Arc::clone(outbox)));
         }
         Ok(())
     }
@@ -79,5 +83,50 @@ async fn carry(outbox: Arc<Outbox>) {
     while let Some(frame) = outbox.next() {
         // If the connection has ended, so has everything that waits for it.
         let _ = outbox.sender.send(frame).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use orchestrator_port::message::service::{Payload, ToService};
+    use orchestrator_port::{PortReceiver, channel};
+
+    use super::*;
+
+    fn reply(id: u64, size: usize) -> Frame {
+        Frame::service(&ToService::Reply { id }, Payload { bytes: vec![0; size].into(), json: None })
+    }
+
+    async fn next(receiver: &mut PortReceiver) -> ToService {
+        receiver.receive().await.unwrap().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_connection_does_not_take_waits_in_order_whoever_hands_it_in() {
+        let (ours, theirs) = channel::pair();
+        let (sender, _receiver) = ours.split();
+        let (_sender, mut receiver) = theirs.split();
+        let outbox = Arc::new(Outbox::new(sender));
+        let handing = Arc::clone(&outbox);
+        // A thread without a runtime, as the configuration's is.
+        std::thread::spawn(move || (0..200).for_each(|id| Outbox::queue(&handing, reply(id, 100)).unwrap()))
+            .join()
+            .unwrap();
+        for id in 0..200 {
+            assert_eq!(next(&mut receiver).await, ToService::Reply { id });
+        }
+    }
+
+    #[tokio::test]
+    async fn there_is_no_room_for_ever_more_but_always_for_a_word() {
+        let (ours, _theirs) = channel::pair();
+        let (sender, _receiver) = ours.split();
+        let outbox = Arc::new(Outbox::new(sender));
+        let large = || Outbox::queue(&outbox, reply(1, 4 << 20));
+        let taken = (0..100).take_while(|_| large().is_ok()).count();
+        assert!((16..=18).contains(&taken), "{taken}");
+        let word = Frame::service(&ToService::End { id: 1 }, Payload { bytes: Bytes::new(), json: None });
+        assert!(Outbox::queue(&outbox, word).is_ok());
     }
 }

@@ -218,6 +218,7 @@ fn a_stream_flows_as_far_as_there_is_credit() {
     assert_eq!(heard[0], "1 1: stream");
     assert_eq!(heard[8..], ["1 1: item 7", "2 credit 1", "1 1: item 8"], "and no deadline ends it");
     world.say(db, Said::Item { id }, "9");
+    assert_eq!(world.routing.next_deadline(), None);
     let greedy = "1 1: db.f: it has sent more than it was given credit for (overloaded)";
     assert_eq!(world.heard(), ["2 cancel", greedy]);
 }
@@ -345,4 +346,23 @@ fn calls_to_a_child_that_is_forgotten_are_answered() {
     let outputs = world.routing.forget(crate::supervisor::Moment(0), &name("web/one"));
     world.outputs.extend(outputs);
     assert_eq!(world.heard(), ["1 1: web/one.f: no service is named 'web/one' any more (not-found)"]);
+}
+
+#[test]
+fn what_is_absurd_is_bounded() {
+    let (mut world, web, _) = web_and_db();
+    let forever = Call { timeout: Some(u64::MAX), attempt: Some(u64::MAX), ..call(1, "db", "f") };
+    world.say(web, Said::Call(forever), "");
+    let year = 365 * 24 * 3600 * 1000;
+    assert_eq!(world.heard(), [format!("2 invoke f from web in {year}")]);
+    assert_eq!(world.routing.next_deadline(), Some(crate::supervisor::Moment(year)));
+    world.say(web, Said::Cancel { id: 1 }, "");
+    world.heard();
+    let attempts = Call { retries: 1, attempt: Some(year / 2), timeout: Some(year), ..call(3, "db", "f") };
+    world.say(web, Said::Call(attempts), "");
+    world.say(web, Said::Cancel { id: 3 }, "");
+    world.heard();
+    assert_eq!(world.routing.next_deadline(), None, "nothing is kept of what is over");
+    world.say(web, Said::Call(call(2, "db", &"f".repeat(257))), "");
+    assert!(world.heard()[0].ends_with("a name has at most 256 bytes (not-found)"));
 }
