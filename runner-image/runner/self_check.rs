@@ -12,6 +12,7 @@ use orchestrator_port::launch::Sandbox;
 use orchestrator_sandbox::confinement::Confinement;
 use orchestrator_sandbox::self_check::{Around, Found};
 use orchestrator_sandbox::spawn::{Launch, Program};
+use rustix::io::dup;
 use rustix::process::{WaitOptions, getpid, waitpid};
 
 /// How the looking process is told where it is.
@@ -58,6 +59,8 @@ fn ask(
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let word = AROUND.iter().find(|(_, of, _)| *of == sandbox).map_or("", |(word, ..)| word);
     let own = getpid().as_raw_nonzero().to_string();
+    // Something to be closed is always there: a runner of which nothing can be inherited would show nothing.
+    let _stray = dup(&null)?;
     let launch = Launch {
         program: Program::Descriptor(runner),
         arguments: vec!["runner".into(), "self-check".into(), word.into(), own.into(), canary.into()],
