@@ -197,12 +197,15 @@ fn make_group(id: u64, limits: Limits) -> Result<Option<Group>, String> {
     group.map(Some).map_err(|error| format!("failed to make the control group: {error}"))
 }
 
-/// Starts a runner that reads its ticket from the first of these descriptors, and speaks with the gateway over the other.
+/// Starts a runner that is given these descriptors: its ticket, the one for its service, perhaps a line to the gateway.
 fn start(descriptors: &[OwnedFd], group: Option<&Group>) -> Result<Pid, String> {
     let entrances = group.map_or_else(|| Ok(Vec::new()), Group::entrances);
     let entrances = entrances.map_err(|error| format!("failed to open the control group: {error}"))?;
-    if descriptors.is_empty() || descriptors.len() > 2 {
-        return Err("a start comes with a ticket, and a line to the gateway at most".into());
+    if !(2..=3).contains(&descriptors.len()) {
+        return Err(
+            "a start comes with a ticket, a descriptor for its service, and a line to the gateway at most"
+                .into(),
+        );
     }
     let null = File::open("/dev/null").map_err(|error| format!("failed to open /dev/null: {error}"))?;
     let (stdout, stderr) = (stdout(), stderr());

@@ -13,13 +13,11 @@
 mod cgroup;
 mod command;
 mod confine;
-mod host_messages;
 mod init;
 mod js;
 mod js_io;
 mod keeper;
 mod output;
-mod plugin_host;
 mod probe;
 mod probes;
 mod relay;

@@ -19,7 +19,6 @@ use tokio::time::timeout;
 use crate::chain;
 use crate::command::Places;
 use crate::init::Init;
-use crate::plugin_host::PluginHost;
 use crate::service_process::{Surroundings, null};
 use crate::source::Source;
 
@@ -32,7 +31,6 @@ const LAST_WORDS: usize = 200;
 /// Tries things beside a service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Prober {
-    pub(crate) host: PluginHost,
     pub(crate) init: Init,
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) places: Arc<Places>,
@@ -50,7 +48,6 @@ impl Prober {
             Probe::Tcp(port) => connect(*port).await.map(drop).map_err(|error| network(&error)),
             Probe::Http { port, path } => http(*port, path).await,
             Probe::Exec(command) => self.execute(command).await,
-            Probe::Health => return self.host.health().await,
         };
         tried.err()
     }

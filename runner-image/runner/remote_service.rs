@@ -7,19 +7,19 @@
 //! ```
 //!
 //! The main task hears the controller; it never waits for room to send while the service runs, so a controller that is
-//! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), two for the host protocol
-//! (`plugin_host.rs`), one for what a js service asks for (`js_io/launch.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
+//! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), one for what a js service asks for (`js_io/launch.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{Receiving, ReceivingError};
-use orchestrator_port::message::control::{FromRemote, Order, Protocol, Stream, Thrown, ToRemote};
+use orchestrator_port::message::control::{FromRemote, Order, Stream, Thrown, ToRemote};
 use orchestrator_port::{
-    Family, Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
+    Frame, HandshakeError, NotAToken, PortClosed, PortReceiver, PortSender, Token, websocket,
 };
 use orchestrator_sandbox::tree::Ended;
 use rustix::process::{Signal, kill_process_group};
@@ -33,13 +33,12 @@ use crate::confine::{ConfineError, confine};
 use crate::init::Init;
 use crate::js_io::launch::LostError;
 use crate::output::{Rate, pump};
-use crate::plugin_host::{ListenError, PluginHost};
 use crate::probes::Prober;
 use crate::relay;
 use crate::resources;
 use crate::service_process::{Environs, ServiceProcess, StartError, Surroundings, places};
 use crate::source::Source;
-use crate::ticket::{Origin, TicketError};
+use crate::ticket::{Given, Origin, TicketError};
 
 /// How many probes are tried at once. A controller asks for one after the other.
 const PROBES: usize = 8;
@@ -52,17 +51,17 @@ pub(crate) fn run(origin: Origin) -> Result<(), RemoteError> {
     // From inside the sandbox there is no way to this socket.
     let controller = UnixStream::connect(&ticket.socket).map_err(RemoteError::Controller)?;
     controller.set_nonblocking(true).map_err(RemoteError::Controller)?;
-    let line = origin.line(&ticket)?;
+    let Given { host, gateway } = origin.given(&ticket)?;
     let environs = confine(&ticket);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
     runtime.block_on(async {
         let environs = environs.and_then(|environs| {
-            if let (Some(line), Some(confinement)) = (line, &ticket.confinement) {
+            if let (Some(line), Some(confinement)) = (gateway, &ticket.confinement) {
                 relay::start(line, &confinement.relays).map_err(ConfineError::Relays)?;
             }
             Ok(environs)
         });
-        serve(controller, &ticket.token()?, environs).await
+        serve(controller, &ticket.token()?, environs, host).await
     })
 }
 
@@ -87,8 +86,6 @@ pub(crate) enum RemoteError {
     Receive(#[from] ReceivingError),
     #[error("failed to start the service")]
     Start(#[from] StartError),
-    #[error("failed to hear the service")]
-    Listen(#[from] ListenError),
     #[error(transparent)]
     JsIo(#[from] LostError),
     #[error("controller said something out of turn: {0}")]
@@ -104,12 +101,13 @@ async fn serve(
     controller: UnixStream,
     token: &Token,
     environs: Result<Environs, ConfineError>,
+    host: OwnedFd,
 ) -> Result<(), RemoteError> {
     let init = Init::start().map_err(RemoteError::SetUp)?;
     let mut terminate = unix::signal(SignalKind::terminate()).map_err(RemoteError::SetUp)?;
     let environs = environs.map(Arc::new);
     let served = tokio::select! {
-        served = converse(controller, token, &environs, &init) => served,
+        served = converse(controller, token, &environs, &init, host) => served,
         _ = terminate.recv() => Err(RemoteError::Terminated),
     };
     init.end_descendants().await;
@@ -124,11 +122,14 @@ async fn converse(
     token: &Token,
     environs: &Result<Arc<Environs>, ConfineError>,
     init: &Init,
+    host: OwnedFd,
 ) -> Result<(), RemoteError> {
     let controller = tokio::net::UnixStream::from_std(controller).map_err(RemoteError::Controller)?;
     let (port, mut incoming) = websocket::connect(controller, token).await?.split();
     let served = match environs {
-        Ok(environs) => RemoteService { port: &port, incoming: &mut incoming, environs, init }.serve().await,
+        Ok(environs) => {
+            RemoteService { port: &port, incoming: &mut incoming, environs, init }.serve(host).await
+        }
         // No code is asked for where there is no place for it.
         Err(error) => {
             port.send(Frame::control(&FromRemote::Broken { error: chain(error) }, Bytes::new())).await?;
@@ -158,7 +159,8 @@ struct RemoteService<'a> {
 }
 
 impl RemoteService<'_> {
-    async fn serve(&mut self) -> Result<(), RemoteError> {
+    /// `host` is for the service's process, and not kept: its end is the process's end.
+    async fn serve(&mut self, host: OwnedFd) -> Result<(), RemoteError> {
         self.say(&FromRemote::Ready { checks: self.environs.checks.clone() }).await?;
         let Some(order) = self.receive_code().await? else {
             self.port.close().await;
@@ -168,7 +170,9 @@ impl RemoteService<'_> {
             self.environs.root.write_secret(name, &secret.0).map_err(RemoteError::Root)?;
         }
         let surroundings = Surroundings::new(&order, self.environs)?;
-        let exited = match ServiceProcess::start(&order, &surroundings, self.environs.root.path()) {
+        let started = ServiceProcess::start(&order, &surroundings, self.environs.root.path(), &host);
+        drop(host);
+        let exited = match started {
             Ok(process) => self.run(&order, surroundings, process).await?,
             Err(StartError::Command(error)) => {
                 let thrown =
@@ -221,7 +225,6 @@ impl RemoteService<'_> {
         let mut ended = self.init.watch(process.pid);
         let (finish, finished) = watch::channel(false);
         let source = |fd| Source::new(fd, finished.clone()).map_err(RemoteError::SetUp);
-        let (host, listener) = PluginHost::new(source(process.host)?, order, self.port.clone());
         let mut tasks = JoinSet::new();
         let rate = Rate::new(order.output_rate);
         for (fd, stream) in [(process.stdout, Stream::Stdout), (process.stderr, Stream::Stderr)] {
@@ -232,10 +235,6 @@ impl RemoteService<'_> {
             });
         }
         self.say(&FromRemote::Running { pid: process.pid.as_raw_nonzero().get().unsigned_abs() }).await?;
-        if order.protocol == Protocol::None {
-            self.say(&FromRemote::Started { methods: Vec::new(), health: false }).await?;
-        }
-        tasks.spawn(async move { Ok(listener.listen().await?) });
         let surroundings = Arc::new(surroundings);
         if let Some(js_io) = process.js_io {
             let (surroundings, init, port) = (surroundings.clone(), self.init.clone(), self.port.clone());
@@ -244,13 +243,11 @@ impl RemoteService<'_> {
         }
         let figures = tokio::spawn(resources::report(self.port.clone()));
         let prober = Prober {
-            host,
             init: self.init.clone(),
             surroundings,
             places: Arc::new(places(order, self.environs.root.path())?),
         };
-        let mut service =
-            Service { protocol: order.protocol, process: process.pid, prober, probes: JoinSet::new() };
+        let mut service = Service { process: process.pid, prober, probes: JoinSet::new() };
         let ended = self.attend(&mut service, &mut tasks, &mut ended).await;
         figures.abort();
         let ended = ended?;
@@ -309,7 +306,6 @@ impl RemoteService<'_> {
 
 /// A service that runs, as far as the controller has to do with it.
 struct Service {
-    protocol: Protocol,
     process: orchestrator_sandbox::Pid,
     prober: Prober,
     probes: JoinSet<()>,
@@ -317,10 +313,6 @@ struct Service {
 
 impl Service {
     fn hear(&mut self, frame: Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
-        if frame.family == Family::Service {
-            let told = self.prober.host.tell(frame);
-            return told.map_err(|_| RemoteError::OutOfTurn("more from other services than there can be"));
-        }
         match parse(&frame)? {
             ToRemote::Close => self.close(init),
             ToRemote::Probe { .. } if self.probes.len() >= PROBES => {
@@ -342,17 +334,10 @@ impl Service {
         Ok(())
     }
 
-    fn close(&mut self, init: &Init) {
-        match self.protocol {
-            Protocol::Host => {
-                let host = self.prober.host.clone();
-                self.probes.spawn(async move { host.close().await });
-            }
-            Protocol::None if init.has(self.process) => {
-                // It may have ended just now.
-                let _ = kill_process_group(self.process, Signal::TERM);
-            }
-            Protocol::None => {}
+    fn close(&self, init: &Init) {
+        if init.has(self.process) {
+            // It may have ended just now.
+            let _ = kill_process_group(self.process, Signal::TERM);
         }
     }
 }

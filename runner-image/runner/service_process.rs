@@ -14,7 +14,6 @@ use orchestrator_port::launch::Confinement as Wanted;
 use orchestrator_port::message::control::Order;
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Grants};
-use orchestrator_sandbox::descriptors::stream_pair;
 use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
 use rustix::fs::{Mode, fchmod};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -31,13 +30,12 @@ const HOST_DESCRIPTOR: &str = "3";
 const DEFAULTS: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
 
-/// A service's process, as it was started, with the runner's ends of what it writes into.
+/// A service's process, as it was started, with the runner's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct ServiceProcess {
     pub(crate) pid: Pid,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
-    pub(crate) host: OwnedFd,
     /// What it asks for files and requests, where it cannot open anything itself.
     pub(crate) js_io: Option<JsIo>,
 }
@@ -190,8 +188,13 @@ impl Surroundings {
 }
 
 impl ServiceProcess {
-    /// Starts the process of this order. When this returns, its program runs.
-    pub(crate) fn start(order: &Order, surroundings: &Surroundings, root: &Path) -> Result<Self, StartError> {
+    /// Starts the process of this order, with `host` as its descriptor 3. When this returns, its program runs.
+    pub(crate) fn start(
+        order: &Order,
+        surroundings: &Surroundings,
+        root: &Path,
+        host: &OwnedFd,
+    ) -> Result<Self, StartError> {
         let places = places(order, root)?;
         let command = order.command.iter().map(|argument| places.fill(argument)).collect();
         let null = null()?;
@@ -201,12 +204,11 @@ impl ServiceProcess {
         for end in [&stdout_end, &stderr_end] {
             fchmod(end, Mode::from_raw_mode(0o622)).map_err(|error| StartError::System(error.into()))?;
         }
-        let (host, host_end) = stream_pair().map_err(StartError::System)?;
-        let mut descriptors = vec![&null, &stdout_end, &stderr_end, &host_end];
+        let mut descriptors = vec![&null, &stdout_end, &stderr_end, host];
         let asking = if asks(order) { Some(surroundings.ask(order, &stderr_end)?) } else { None };
         descriptors.extend(asking.as_ref().map(|(_, end)| end));
         let child = surroundings.start(command, &descriptors, &places)?;
-        Ok(Self { pid: child.pid, stdout, stderr, host, js_io: asking.map(|(js_io, _)| js_io) })
+        Ok(Self { pid: child.pid, stdout, stderr, js_io: asking.map(|(js_io, _)| js_io) })
     }
 }
 

@@ -6,16 +6,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::io::{Errno, ioctl_fionbio, read};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-/// A pipe or a socket that a service writes into.
+/// A pipe that a service writes into.
 #[derive(Debug)]
 pub(crate) struct Source {
-    fd: Arc<AsyncFd<OwnedFd>>,
+    fd: AsyncFd<OwnedFd>,
     /// True when nobody writes any more.
     finished: watch::Receiver<bool>,
 }
@@ -29,7 +28,7 @@ impl Source {
             reason = "its successor is unsafe, and asks for what an OwnedFd keeps by itself"
         )]
         let fd = AsyncFd::new(fd)?;
-        Ok(Self { fd: Arc::new(fd), finished })
+        Ok(Self { fd, finished })
     }
 
     /// Gives what there is, at most `N` bytes, to `take`, and answers with what it makes of them; none at the end.
@@ -64,15 +63,8 @@ impl Source {
             match filled.as_ref().err().and_then(Errno::from_io_error) {
                 Some(Errno::INTR) => {}
                 Some(Errno::AGAIN) if finished => return Ok(None),
-                // The other end of a socket has closed it without having read everything.
-                Some(Errno::CONNRESET) => return Ok(None),
                 _ => return filled,
             }
         }
-    }
-
-    /// The descriptor, for writing.
-    pub(crate) fn fd(&self) -> Arc<AsyncFd<OwnedFd>> {
-        Arc::clone(&self.fd)
     }
 }

@@ -1,11 +1,11 @@
-//! [`Origin`]: how a runner comes by what it is given at its start, its ticket and its line to the gateway: born with
-//! them as a process, handed them as the first process of a container.
+//! [`Origin`]: how a runner comes by what it is given at its start, its ticket and what goes with it: born with it as a
+//! process, handed it as the first process of a container.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use orchestrator_port::launch::{DESCRIPTOR, LONGEST_TICKET, Ticket};
+use orchestrator_port::launch::{DESCRIPTOR, HOST_DESCRIPTOR, LONGEST_TICKET, Ticket};
 use orchestrator_port::{container, gateway};
 use orchestrator_sandbox::descriptors::{connect_packets, inherited, receive_packet};
 
@@ -26,8 +26,17 @@ pub(crate) enum TicketError {
     Read(#[source] io::Error),
     #[error("failed to understand the ticket")]
     Text(#[source] serde_json::Error),
-    #[error("failed to take over the line to the gateway")]
-    Line(#[source] io::Error),
+    #[error("failed to take over what goes with the ticket")]
+    Given(#[source] io::Error),
+}
+
+/// What goes with a ticket.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// For the service's process, to speak on.
+    pub(crate) host: OwnedFd,
+    /// The line to the gateway, where the ticket says that there is one.
+    pub(crate) gateway: Option<OwnedFd>,
 }
 
 impl Origin {
@@ -40,16 +49,17 @@ impl Origin {
         serde_json::from_slice(&text.map_err(TicketError::Read)?).map_err(TicketError::Text)
     }
 
-    /// The line to the gateway, where the ticket says that there is one.
-    pub(crate) fn line(self, ticket: &Ticket) -> Result<Option<OwnedFd>, TicketError> {
-        if ticket.confinement.as_ref().is_none_or(|confinement| !confinement.network) {
-            return Ok(None);
-        }
-        let line = match self {
-            Self::Process => inherited(gateway::DESCRIPTOR),
+    /// What goes with this ticket.
+    pub(crate) fn given(self, ticket: &Ticket) -> Result<Given, TicketError> {
+        let has_network = ticket.confinement.as_ref().is_some_and(|confinement| confinement.network);
+        let given = match self {
+            Self::Process => {
+                let gateway = has_network.then(|| inherited(gateway::DESCRIPTOR)).transpose();
+                inherited(HOST_DESCRIPTOR).and_then(|host| Ok(Given { host, gateway: gateway? }))
+            }
             Self::Container => handed_over(ticket),
         };
-        line.map(Some).map_err(TicketError::Line)
+        given.map_err(TicketError::Given)
     }
 }
 
@@ -59,10 +69,11 @@ fn read(from: impl Read) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The one descriptor that is handed over beside the start's socket.
-fn handed_over(ticket: &Ticket) -> io::Result<OwnedFd> {
+/// The descriptors that are handed over beside the start's socket.
+fn handed_over(ticket: &Ticket) -> io::Result<Given> {
     let socket = connect_packets(&ticket.socket.with_file_name(container::HAND_OVER))?;
     let packet = receive_packet(&socket, LONGEST_HAND_OVER)?;
-    let descriptor = packet.and_then(|packet| packet.descriptors.into_iter().next());
-    descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    let mut descriptors = packet.into_iter().flat_map(|packet| packet.descriptors);
+    let host = descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(Given { host, gateway: descriptors.next() })
 }

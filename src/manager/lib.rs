@@ -19,6 +19,7 @@ mod event_stream;
 mod facts;
 mod gateway;
 mod handle;
+mod host_line;
 mod inbox;
 mod lines;
 mod log_store;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Service;
 use orchestrator_core::routing::{Code, Fault};
-use orchestrator_port::message::service::{Payload, ToService};
-use orchestrator_port::{Frame, Malformed};
+use orchestrator_port::message::service::{FromService, Payload, ToService};
 
 use crate::ChildReader;
 use crate::config_store::ConfigStore;
@@ -24,15 +23,11 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// Takes in a message of the service family.
-    ///
-    /// # Errors
-    /// Where it is no such message.
-    pub(crate) async fn hear(&self, frame: &Frame) -> Result<(), Malformed> {
-        if let Some(wanted) = self.wire.hear(frame)? {
+    /// Takes in what the service says.
+    pub(crate) async fn hear(&self, message: FromService, payload: Payload) {
+        if let Some(wanted) = self.wire.hear(message, payload) {
             self.provide(wanted).await;
         }
-        Ok(())
     }
 
     async fn provide(&self, wanted: Wanted) {
@@ -77,11 +72,8 @@ impl Provider {
         let of = service.clone();
         let done = move |value: Result<Option<bytes::Bytes>, Fault>| match value {
             Ok(value) => {
-                let frame = || {
-                    let config = ToService::Config { name: changed.clone() };
-                    Frame::service(&config, plain(value.clone().unwrap_or_default()))
-                };
-                responder.tell_watchers(&of, frame);
+                let change = ToService::Config { name: changed };
+                responder.tell_watchers(&of, &change, &plain(value.unwrap_or_default()));
                 responder.answer(Ok(Payload::default()));
             }
             Err(fault) => responder.answer(Err(fault)),

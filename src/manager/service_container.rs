@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,14 +21,15 @@ use orchestrator_core::manifest::Service;
 use orchestrator_core::report::{CrashReason, Phase};
 use orchestrator_core::routing::LONGEST_MESSAGE;
 use orchestrator_port::launch::Ticket;
-use orchestrator_port::{ConnectionPort, LONGEST_PAYLOAD, Token, websocket};
+use orchestrator_port::{ConnectionPort, Token, websocket};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::ChildReader;
 use crate::config_store::ConfigStore;
-use crate::environment::Environment;
+use crate::environment::{Environment, Given};
 use crate::gateway::Gateway;
+use crate::host_line::{self, HostLine};
 use crate::inbox::{Happening, Inbox};
 use crate::log_store::LogStore;
 use crate::provider::Provider;
@@ -121,28 +121,30 @@ impl ServiceContainer {
             _ => None,
         };
         let (_line, gateway) = line.unzip();
-        let longest = self.service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE);
-        // What the runner itself has to say, exceptions and output, is never as long as that.
-        let longest = usize::try_from(longest.max(LONGEST_MESSAGE)).unwrap_or(LONGEST_PAYLOAD);
+        let (end, host) = host_line::ends().map_err(broken("cannot make a line to the service's process"))?;
+        let given = Given { host, gateway };
         let port = tokio::select! {
             biased;
             _ = self.commands.recv() => return Ok(Outcome::Closed),
-            port = connect(&mut *self.environment, &self.inbox, listener, ticket, gateway, &token, longest) => port?,
+            port = connect(&mut *self.environment, &self.inbox, listener, ticket, given, &token) => port?,
         };
-        let provider = Provider {
-            wire: self.router.connect(&self.inbox, port.sender()),
+        let longest = self.service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE);
+        let connect = |outbox| self.router.connect(&self.inbox, outbox);
+        let provide = |wire| Provider {
+            wire,
             service: Arc::clone(&self.service),
             children: self.children.clone(),
             config: self.config.clone(),
             inbox: self.inbox.clone(),
         };
+        let host = HostLine::open(end, longest, connect, provide);
         let controller = ServiceController::new(
             port,
             &*self.environment,
             &self.service,
             &self.inbox,
             &self.logs,
-            provider,
+            host,
             &mut self.commands,
         );
         Ok(controller.run(shipment).await)
@@ -182,16 +184,15 @@ async fn connect(
     inbox: &Inbox,
     listener: UnixListener,
     ticket: Ticket,
-    gateway: Option<OwnedFd>,
+    given: Given,
     token: &Token,
-    longest: usize,
 ) -> Result<ConnectionPort, CrashReason> {
     let socket = ticket.socket.clone();
-    let started = environment.start(ticket, gateway).await;
+    let started = environment.start(ticket, given).await;
     started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
     inbox.tell(Happening::Phase(Phase::Connecting)).await;
     let port = tokio::select! {
-        port = authenticated(&listener, token, environment.runner(), longest) => port.map_err(broken("cannot accept the runner's connection"))?,
+        port = authenticated(&listener, token, environment.runner()) => port.map_err(broken("cannot accept the runner's connection"))?,
         () = environment.gone() => {
             let error = "the runner ended before it had connected".into();
             return Err(CrashReason::Environment { error });
@@ -208,7 +209,6 @@ async fn authenticated(
     listener: &UnixListener,
     token: &Token,
     runner: Option<u32>,
-    longest: usize,
 ) -> io::Result<ConnectionPort> {
     let mut handshakes = FuturesUnordered::new();
     let mut oldest_first = VecDeque::new();
@@ -228,7 +228,7 @@ async fn authenticated(
                     tracing::warn!(?peer, "a connection to a start's socket was refused: it is not the runner's");
                     continue;
                 }
-                let (handshake, end) = abortable(websocket::accept(connection, token, HANDSHAKE_LIMIT, longest));
+                let (handshake, end) = abortable(websocket::accept(connection, token, HANDSHAKE_LIMIT));
                 handshakes.push(handshake);
                 oldest_first.push_back(end);
                 if oldest_first.len() > HANDSHAKES {

@@ -1,35 +1,39 @@
 //! [`ServiceController`]: the orchestrator's end of one start. It ships the code, hears what the RemoteService has
-//! to say, asks for probes, and ends with how the start ended.
+//! to say and what the service's own process says of itself, asks for probes, and ends with how the start ended.
 //!
 //! ```text
-//!   Ready -> ship, Run -> Running -> Started -> readiness -> (ready) -> liveness ... Exited
+//!   Ready -> ship, Run -> Running -> started -> readiness -> (ready) -> liveness ... Exited
 //! ```
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchestrator_core::manifest::{Probe, ReadyCheck, Service};
+use orchestrator_core::manifest::{Probe, Protocol, ReadyCheck, Service};
 use orchestrator_core::permissions::denial_in;
 use orchestrator_core::probing::{Probing, Try, Verdict};
-use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Stream};
+use orchestrator_core::report::{CrashReason, Exception, LogRecord, Phase, Resources, Spoken, Stream};
 use orchestrator_core::{Generation, ReplicaId};
 use orchestrator_port::bundle::{self, Entry};
 use orchestrator_port::message::control::{self, FromRemote, Order, Thrown, ToRemote};
-use orchestrator_port::{ConnectionPort, Family, Frame, PortReceiver, PortSender};
+use orchestrator_port::{ConnectionPort, Frame, FromHost, PortReceiver, PortSender, ToHost};
 use regex::Regex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::environment::Environment;
 use crate::event_stream::now_millis;
+use crate::host_line::{HostLine, ListenError};
 use crate::inbox::{Happening, Inbox};
 use crate::lines::{Line, Lines};
 use crate::log_store::LogStore;
-use crate::provider::Provider;
 use crate::secrets::Redactor;
+use crate::service_container::chain;
 
 /// How long a service that failed to start, or has ended, may take for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why a service whose process has closed the descriptor is not well.
+const MUTE: &str = "the host has closed its descriptor";
 
 /// What the ServicesManager tells a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub(crate) struct Shipment {
     pub(crate) entries: Vec<Entry>,
     /// How they are run.
     pub(crate) order: Order,
+    /// How their process is spoken to.
+    pub(crate) protocol: Protocol,
 }
 
 /// The orchestrator's end of one start.
@@ -69,8 +75,16 @@ pub(crate) struct ServiceController<'a> {
     inbox: &'a Inbox,
     output: Output<'a>,
     commands: &'a mut mpsc::Receiver<Command>,
-    /// Its way to other services, and to what the orchestrator has for services.
-    provider: Provider,
+    /// Between the service's own process and the orchestrator.
+    host: HostLine,
+    /// Whether the process has closed its end of that.
+    is_mute: bool,
+    /// How the process is spoken to.
+    protocol: Protocol,
+    /// Whether it has started. What says so again is ready.
+    has_started: bool,
+    /// What was asked of the service itself, and until when an answer is waited for.
+    asked: Option<Asked>,
     /// Its methods, once it has started and until it can be called.
     methods: Vec<String>,
     /// Whether it can be called.
@@ -94,12 +108,22 @@ struct End {
     deadline: Option<Instant>,
 }
 
+/// A question of the service's own `health`.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    id: u64,
+    limit: Duration,
+    until: Instant,
+}
+
 /// Something to react to.
 enum Turn {
     Command(Command),
     Frame(Frame),
+    Host(Option<Result<FromHost, ListenError>>),
     Lost(String),
     ProbeDue,
+    NoAnswer(Asked),
     OutOfTime,
 }
 
@@ -111,7 +135,7 @@ impl<'a> ServiceController<'a> {
         service: &'a Service,
         inbox: &'a Inbox,
         logs: &'a LogStore,
-        provider: Provider,
+        host: HostLine,
         commands: &'a mut mpsc::Receiver<Command>,
     ) -> Self {
         let (sender, receiver) = port.split();
@@ -123,7 +147,11 @@ impl<'a> ServiceController<'a> {
             inbox,
             output: Output::new(inbox, logs, service),
             commands,
-            provider,
+            host,
+            is_mute: false,
+            protocol: Protocol::Host,
+            has_started: false,
+            asked: None,
             methods: Vec::new(),
             is_open: false,
             probing: Probing::new(service.kind, service.ready.clone(), service.alive.clone()),
@@ -149,6 +177,7 @@ impl<'a> ServiceController<'a> {
         self.inbox.tell(Happening::Phase(Phase::Shipping)).await;
         let sender = self.sender.clone();
         let sha256 = bundle::digest(&shipment.entries);
+        self.protocol = shipment.protocol;
         self.output.redactor = Redactor::new(&shipment.order.secrets);
         let (receiver, commands, inbox) = (&mut self.receiver, &mut *self.commands, self.inbox);
         let shipped = async move {
@@ -182,6 +211,8 @@ impl<'a> ServiceController<'a> {
                 Turn::Command(Command::Destroy) => Some(Outcome::Closed),
                 Turn::Command(Command::Close) => self.close().await,
                 Turn::Frame(frame) => self.hear(frame).await,
+                Turn::Host(word) => self.hear_host(word).await,
+                Turn::NoAnswer(asked) => self.miss_answer(asked).await,
                 Turn::Lost(detail) => Some(self.lost(detail)),
                 Turn::ProbeDue => self.probe().await,
                 Turn::OutOfTime => Some(self.end.outcome(CrashReason::Exit { code: 1 })),
@@ -195,13 +226,18 @@ impl<'a> ServiceController<'a> {
     /// Commands go first: a flood of output must not delay a close.
     async fn next_turn(&mut self) -> Turn {
         let probe = self.probing.deadline().map(|at| self.began + at);
-        let last_words = self.end.deadline;
+        let (last_words, asked) = (self.end.deadline, self.asked);
         let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or_else(Instant::now));
         tokio::select! {
             biased;
             command = self.commands.recv() => Turn::Command(command.unwrap_or(Command::Destroy)),
             () = at(last_words), if last_words.is_some() => Turn::OutOfTime,
             () = at(probe), if probe.is_some() => Turn::ProbeDue,
+            () = at(asked.map(|asked| asked.until)), if asked.is_some() => match asked {
+                Some(asked) => Turn::NoAnswer(asked),
+                None => Turn::ProbeDue,
+            },
+            word = self.host.hear(), if !self.is_mute => Turn::Host(word),
             frame = self.receiver.receive() => match frame {
                 Ok(frame) => Turn::Frame(frame),
                 Err(closed) => Turn::Lost(closed.to_string()),
@@ -212,8 +248,15 @@ impl<'a> ServiceController<'a> {
     async fn close(&mut self) -> Option<Outcome> {
         self.end.asked = true;
         self.probing.stop();
-        self.provider.wire.shut();
-        self.tell(&ToRemote::Close).await
+        self.host.wire().shut();
+        match self.protocol {
+            // After the last call that it was given.
+            Protocol::Host => {
+                self.host.tell(ToHost::Close);
+                None
+            }
+            Protocol::None => self.tell(&ToRemote::Close).await,
+        }
     }
 
     async fn tell(&mut self, message: &ToRemote) -> Option<Outcome> {
@@ -226,10 +269,6 @@ impl<'a> ServiceController<'a> {
     }
 
     async fn hear(&mut self, frame: Frame) -> Option<Outcome> {
-        if frame.family == Family::Service {
-            let heard = self.provider.hear(&frame).await;
-            return heard.err().map(|malformed| self.lost(malformed.to_string()));
-        }
         let message = match frame.parse::<FromRemote>() {
             Ok(message) => message,
             Err(malformed) => return Some(self.lost(malformed.to_string())),
@@ -239,20 +278,17 @@ impl<'a> ServiceController<'a> {
                 return self.hear_output(stream, &frame.payload, lost).await;
             }
             FromRemote::Usage(usage) => self.hear_usage(usage).await,
-            FromRemote::Running { .. }
-            | FromRemote::Started { .. }
-            | FromRemote::Notified { .. }
-            | FromRemote::Probed { .. } => {
-                return self.hear_progress(message).await;
-            }
-            FromRemote::StartFailed(_) | FromRemote::Exception(_) | FromRemote::Exited { .. } => {
-                return self.hear_end(message).await;
+            FromRemote::Running { pid } => return self.hear_running(pid).await,
+            FromRemote::Probed { id, failure } => return self.hear_answer(id, failure).await,
+            FromRemote::StartFailed(thrown) => self.hear_failure(thrown).await,
+            FromRemote::Exited { code, signal } => {
+                let broken = self.hear_last_words().await;
+                return Some(broken.unwrap_or_else(|| self.end.exited(code, signal)));
             }
             FromRemote::Refused { what } => {
                 let what = self.output.redactor.clean(what);
                 self.inbox.tell(Happening::Refused { what }).await;
             }
-            FromRemote::CloseRequested => self.inbox.tell(Happening::CloseRequested).await,
             FromRemote::Broken { error } => {
                 return Some(self.end.outcome(CrashReason::Environment { error }));
             }
@@ -273,58 +309,101 @@ impl<'a> ServiceController<'a> {
         None
     }
 
-    async fn hear_progress(&mut self, message: FromRemote) -> Option<Outcome> {
-        let now = self.began.elapsed();
-        let verdict = match message {
-            FromRemote::Running { pid } => {
-                let pid = self.environment.pid_on_host(pid);
-                self.inbox.tell(Happening::Running { pid }).await;
-                self.probing.process_runs()
-            }
-            FromRemote::Started { health, methods } => {
-                self.methods = methods;
-                self.inbox.tell(Happening::Phase(Phase::Readying)).await;
-                self.probing.started(now, health)
-            }
-            FromRemote::Notified { methods } => {
-                // A program says what can be called of it when it is ready to be, which may be after it counts as running.
-                if self.is_open {
-                    self.provider.wire.open(methods);
-                } else {
-                    self.methods = methods;
-                }
-                self.probing.notified(now)
-            }
-            FromRemote::Probed { id, failure } => {
-                if let Some(detail) = failure.clone() {
-                    self.inbox.tell(Happening::NotReady { detail }).await;
-                }
-                self.probing.answered(now, id, failure)
-            }
-            _ => Verdict::Wait,
-        };
-        self.follow(verdict).await
+    async fn hear_running(&mut self, pid: u32) -> Option<Outcome> {
+        let pid = self.environment.pid_on_host(pid);
+        self.inbox.tell(Happening::Running { pid }).await;
+        let verdict = self.probing.process_runs();
+        if let Some(outcome) = self.follow(verdict).await {
+            return Some(outcome);
+        }
+        match self.protocol {
+            Protocol::Host => None,
+            // Such a process has started when it runs.
+            Protocol::None => self.hear_started(Vec::new(), false).await,
+        }
     }
 
-    async fn hear_end(&mut self, message: FromRemote) -> Option<Outcome> {
-        match message {
-            FromRemote::StartFailed(thrown) => {
-                let exception = self.output.exception(thrown);
-                self.teach(&exception).await;
-                self.end.thrown = Some(CrashReason::Start { exception });
-                self.end.deadline = Some(Instant::now() + LAST_WORDS);
-                None
+    /// Takes in what the service's own process says; none: it will say nothing more.
+    async fn hear_host(&mut self, word: Option<Result<FromHost, ListenError>>) -> Option<Outcome> {
+        match word {
+            None => {
+                self.is_mute = true;
+                let asked = self.asked.take()?;
+                return self.hear_answer(asked.id, Some(MUTE.into())).await;
             }
-            FromRemote::Exception(thrown) => {
+            Some(Err(error)) => {
+                return Some(self.end.outcome(CrashReason::Environment { error: chain(&error) }));
+            }
+            Some(Ok(FromHost::Started { methods, health })) => {
+                return self.hear_started(methods, health).await;
+            }
+            Some(Ok(FromHost::Health { id, failure })) if self.asked.is_some_and(|asked| asked.id == id) => {
+                self.asked = None;
+                return self.hear_answer(id, failure).await;
+            }
+            Some(Ok(FromHost::Failed(thrown))) => self.hear_failure(thrown).await,
+            Some(Ok(FromHost::Exception(thrown))) => {
                 let exception = self.output.exception(thrown);
                 self.teach(&exception).await;
                 self.end.thrown = Some(CrashReason::Uncaught { exception: exception.clone() });
                 self.inbox.tell(Happening::Exception(exception)).await;
-                None
             }
-            FromRemote::Exited { code, signal } => Some(self.end.exited(code, signal)),
-            _ => None,
+            Some(Ok(FromHost::Close)) => self.inbox.tell(Happening::CloseRequested).await,
+            // An answer that comes too late. What is for other services has gone there.
+            Some(Ok(FromHost::Health { .. } | FromHost::Service(..) | FromHost::TooLong(_))) => {}
         }
+        None
+    }
+
+    async fn hear_started(&mut self, methods: Vec<String>, health: bool) -> Option<Outcome> {
+        let now = self.began.elapsed();
+        // A program says what can be called of it when it is ready to be, which may be after it counts as running.
+        if self.is_open {
+            self.host.wire().open(methods);
+        } else {
+            self.methods = methods;
+        }
+        let verdict = if std::mem::replace(&mut self.has_started, true) {
+            self.probing.notified(now)
+        } else {
+            self.inbox.tell(Happening::Phase(Phase::Readying)).await;
+            self.probing.started(now, health)
+        };
+        self.follow(verdict).await
+    }
+
+    async fn hear_answer(&mut self, id: u64, failure: Option<String>) -> Option<Outcome> {
+        if let Some(detail) = failure.clone() {
+            self.inbox.tell(Happening::NotReady { detail }).await;
+        }
+        let verdict = self.probing.answered(self.began.elapsed(), id, failure);
+        self.follow(verdict).await
+    }
+
+    async fn miss_answer(&mut self, asked: Asked) -> Option<Outcome> {
+        self.asked = None;
+        self.hear_answer(asked.id, Some(format!("no answer within {}", Spoken(asked.limit)))).await
+    }
+
+    /// Its code, or the start of it, threw: it will end.
+    async fn hear_failure(&mut self, thrown: Thrown) {
+        let exception = self.output.exception(thrown);
+        self.teach(&exception).await;
+        self.end.thrown = Some(CrashReason::Start { exception });
+        self.end.deadline = Some(Instant::now() + LAST_WORDS);
+    }
+
+    /// Hears what the service's process has still said before its end.
+    async fn hear_last_words(&mut self) -> Option<Outcome> {
+        self.host.finish();
+        self.probing.stop();
+        while !self.is_mute {
+            let word = self.host.hear().await;
+            if let Some(outcome) = self.hear_host(word).await {
+                return Some(outcome);
+            }
+        }
+        None
     }
 
     /// Tells which line of the manifest would have allowed what an exception says was refused, where it says so.
@@ -355,7 +434,7 @@ impl<'a> ServiceController<'a> {
     async fn probe(&mut self) -> Option<Outcome> {
         let Try { id, probe, timeout } = self.probing.due(self.began.elapsed())?;
         let probe = match probe {
-            None => control::Probe::Health,
+            None => return self.ask(id, timeout).await,
             Some(Probe::Tcp(port)) => control::Probe::Tcp(port),
             Some(Probe::Http { port, path }) => control::Probe::Http { port, path },
             Some(Probe::Exec(command)) => control::Probe::Exec(command),
@@ -364,13 +443,23 @@ impl<'a> ServiceController<'a> {
         self.tell(&ToRemote::Probe { id, probe, timeout }).await
     }
 
+    /// Asks the service's own `health`.
+    async fn ask(&mut self, id: u64, limit: Duration) -> Option<Outcome> {
+        if self.is_mute {
+            return self.hear_answer(id, Some(MUTE.into())).await;
+        }
+        self.host.tell(ToHost::Health { id });
+        self.asked = Some(Asked { id, limit, until: Instant::now() + limit });
+        None
+    }
+
     async fn follow(&mut self, verdict: Verdict) -> Option<Outcome> {
         match verdict {
             Verdict::Wait => None,
             Verdict::Ready => {
                 self.inbox.tell(Happening::Ready).await;
                 self.is_open = true;
-                self.provider.wire.open(std::mem::take(&mut self.methods));
+                self.host.wire().open(std::mem::take(&mut self.methods));
                 None
             }
             Verdict::Unhealthy { failures, detail } => {

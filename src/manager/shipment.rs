@@ -14,12 +14,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use orchestrator_core::ServiceName;
-use orchestrator_core::manifest::{self, Code, Kind, RuntimeSpec, Service};
+use orchestrator_core::manifest::{Code, Kind, Protocol, RuntimeSpec, Service};
 use orchestrator_core::permissions::{Isolation, Sandbox};
-use orchestrator_core::routing::LONGEST_MESSAGE;
 use orchestrator_port::bundle::{self, BundleError, Entry, EntryPath, PathError};
 use orchestrator_port::launch::Confinement;
-use orchestrator_port::message::control::{Order, Protocol};
+use orchestrator_port::message::control::Order;
 
 use crate::Plugins;
 use crate::confinement::{confinement, visible_path};
@@ -190,14 +189,9 @@ impl Shipper {
             base: service.folder.to_str().unwrap_or_default().to_owned(),
             env: self.env_of(service, Some(runtime)),
             secrets: secrets::read(service)?,
-            longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),
             output_rate: service.permissions.limits.logs,
-            protocol: match runtime.protocol {
-                manifest::Protocol::Host => Protocol::Host,
-                manifest::Protocol::None => Protocol::None,
-            },
         };
-        Ok(Shipment { entries, order })
+        Ok(Shipment { entries, order, protocol: runtime.protocol })
     }
 
     /// Nothing is shipped: what the image has in it runs.
@@ -216,11 +210,9 @@ impl Shipper {
             base: service.folder.to_str().unwrap_or_default().to_owned(),
             env: self.env_of(service, None),
             secrets: secrets::read(service)?,
-            longest_message: Some(service.permissions.limits.message.unwrap_or(LONGEST_MESSAGE)),
             output_rate: service.permissions.limits.logs,
-            protocol: Protocol::None,
         };
-        Ok(Shipment { entries: Vec::new(), order })
+        Ok(Shipment { entries: Vec::new(), order, protocol: Protocol::None })
     }
 
     /// The program of the service's image, where it has one.

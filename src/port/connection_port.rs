@@ -2,23 +2,22 @@
 //! carries it in production ([`crate::websocket`]), a channel in memory in tests ([`crate::channel`]).
 //!
 //! Messages arrive whole, in order, at most once. A slow receiver slows its senders: a port queues at most
-//! [`QUEUED_FRAMES`] messages and [`QUEUED_BYTES`] bytes, or one message that is longer. The connection is the session: when it ends, both
+//! [`QUEUED_FRAMES`] messages and [`QUEUED_BYTES`] bytes. The connection is the session: when it ends, both
 //! halves say how, for ever.
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::channel::ChannelReceiver;
-use crate::frame::{Frame, Malformed};
+use crate::frame::{Frame, LONGEST_MESSAGE, Malformed};
 use crate::websocket::WebSocketReceiver;
 
 /// How many messages a port queues for sending.
 pub(crate) const QUEUED_FRAMES: usize = 32;
 
-/// How many bytes of them.
-pub(crate) const QUEUED_BYTES: usize = 4 << 20;
+/// How many bytes of them: at least one message always fits.
+pub(crate) const QUEUED_BYTES: usize = LONGEST_MESSAGE;
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -87,26 +86,10 @@ impl PortSender {
     pub async fn send(&self, frame: Frame) -> Result<(), PortClosed> {
         frame.check()?;
         let budget = Arc::clone(&self.budget);
-        let room = budget.acquire_many_owned(room_for(&frame)).await.map_err(|_| self.ending.how())?;
+        let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let room = budget.acquire_many_owned(size).await.map_err(|_| self.ending.how())?;
         let outgoing = Outgoing::Frame { frame, _room: room };
         self.queue.send(outgoing).await.map_err(|_| self.ending.how())
-    }
-
-    /// Queues a message if there is room for it now; else it comes back. After the connection has ended it is taken, and
-    /// goes nowhere.
-    ///
-    /// # Errors
-    /// With the message, where there is no room.
-    pub fn try_send(&self, frame: Frame) -> Result<(), Frame> {
-        let room = match Arc::clone(&self.budget).try_acquire_many_owned(room_for(&frame)) {
-            Ok(room) => room,
-            Err(TryAcquireError::Closed) => return Ok(()),
-            Err(TryAcquireError::NoPermits) => return Err(frame),
-        };
-        match self.queue.try_send(Outgoing::Frame { frame, _room: room }) {
-            Err(TrySendError::Full(Outgoing::Frame { frame, .. })) => Err(frame),
-            _ => Ok(()),
-        }
     }
 
     /// Closes the connection when all that was queued before is written, and waits for that. Does nothing where it
@@ -118,11 +101,6 @@ impl PortSender {
             let _ = closed.await;
         }
     }
-}
-
-/// What of the budget a message takes: one that is longer than all of it takes all.
-fn room_for(frame: &Frame) -> u32 {
-    u32::try_from(frame.len().min(QUEUED_BYTES)).unwrap_or(u32::MAX)
 }
 
 impl PortReceiver {

@@ -1,8 +1,8 @@
 //! Where a runner in a container finds what it is given: the manager puts it there, the runner looks there.
 //!
 //! A container inherits no descriptors. Its runner reads the ticket from its standard input, and is handed what else a
-//! process would be born with over a socket of its own beside the start's, [`HAND_OVER`]: one packet, with the line to
-//! the gateway. Both sockets are gone before any code of a service is there.
+//! process would be born with over a socket of its own beside the start's, [`HAND_OVER`]: one packet, with the
+//! descriptor for its service's process, and the line to the gateway where there is one. Both sockets are gone before any code of a service is there.
 
 /// The runner's program.
 pub const RUNNER: &str = "/orchestrator/runner";

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub const LONGEST_PACKET: usize = 4 * 1024;
 
 /// The descriptor through which a runner that has a network speaks with the gateway.
-pub const DESCRIPTOR: i32 = 4;
+pub const DESCRIPTOR: i32 = 5;
 
 /// Something outside that is made inside: who connects to the address is connected to `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

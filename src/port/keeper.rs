@@ -20,9 +20,9 @@ pub const LONGEST_PACKET: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToKeeper {
-    /// Start a runner. The packet carries a descriptor, from which the runner reads its
-    /// [`Ticket`](crate::launch::Ticket); and where its service has a network, its line to the
-    /// [gateway](crate::gateway).
+    /// Start a runner. The packet carries a descriptor from which the runner reads its
+    /// [`Ticket`](crate::launch::Ticket), the one for its service's process to speak on, and where its service has a network,
+    /// its line to the [gateway](crate::gateway).
     Start {
         /// The orchestrator's number for this start; each is used once.
         id: u64,

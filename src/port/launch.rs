@@ -13,6 +13,9 @@ use crate::token::{NotAToken, Token};
 /// The descriptor through which a runner reads its ticket, and a keeper speaks.
 pub const DESCRIPTOR: i32 = 3;
 
+/// The runner's descriptor that becomes number 3 of its service's process: the host protocol's.
+pub const HOST_DESCRIPTOR: i32 = 4;
+
 /// The longest ticket, in bytes: less than a pipe holds, so that nobody waits for its reader.
 pub const LONGEST_TICKET: usize = 60 * 1024;
 

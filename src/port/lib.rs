@@ -8,18 +8,20 @@ pub mod container;
 mod frame;
 pub mod gateway;
 mod handshake;
+mod host_messages;
 pub mod keeper;
 pub mod launch;
 mod token;
 pub mod websocket;
 
 pub mod message {
-    //! What is said over a ConnectionPort: two families that never mix.
+    //! Two families of messages that never mix: what is said over a ConnectionPort, and what services say to each other.
     pub mod control;
     pub mod service;
 }
 
 pub use connection_port::{ConnectionPort, PortClosed, PortReceiver, PortSender};
-pub use frame::{Family, Frame, LONGEST_HEADER, LONGEST_MESSAGE, LONGEST_PAYLOAD, Malformed, Spoken};
+pub use frame::{Frame, LONGEST_HEADER, LONGEST_MESSAGE, Malformed};
 pub use handshake::{HandshakeError, VERSION};
+pub use host_messages::{FromHost, HostError, HostMessages, ToHost};
 pub use token::{NotAToken, Token};

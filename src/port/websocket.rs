@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 
 use crate::connection_port::{ConnectionPort, Ending, Outgoing, PortClosed, Source, port};
-use crate::frame::{Frame, LONGEST_MESSAGE, LONGEST_PAYLOAD, Malformed};
+use crate::frame::{Frame, LONGEST_MESSAGE, Malformed};
 use crate::handshake::{Gate, HandshakeError, present};
 use crate::message::control::{PING_EVERY, SILENCE_LIMIT};
 use crate::token::Token;
@@ -40,8 +40,7 @@ const BUFFER: usize = 16 * 1024;
 /// How many queued messages are written before they are flushed.
 const BATCH: usize = 16;
 
-/// Makes the accepting end of a connection. It answers within `deadline`, however slow the other end is, and takes no
-/// message with a payload longer than `longest`.
+/// Makes the accepting end of a connection. It answers within `deadline`, however slow the other end is.
 ///
 /// # Errors
 /// Where the other end does not present this token and this version in time.
@@ -49,9 +48,8 @@ pub async fn accept(
     stream: UnixStream,
     token: &Token,
     deadline: Duration,
-    longest: usize,
 ) -> Result<ConnectionPort, HandshakeError> {
-    let upgrade = accept_hdr_async_with_config(stream, Gate(token), Some(limits(longest)));
+    let upgrade = accept_hdr_async_with_config(stream, Gate(token), Some(limits()));
     let socket = timeout(deadline, upgrade).await.map_err(|_| HandshakeError::Late)??;
     Ok(start(socket, Some(PING_EVERY)))
 }
@@ -124,18 +122,17 @@ type Socket = WebSocketStream<UnixStream>;
 async fn upgrade(stream: UnixStream, token: &Token) -> Result<ConnectionPort, HandshakeError> {
     let mut request = "ws://controller/".into_client_request()?;
     present(request.headers_mut(), token)?;
-    let (socket, _) = client_async_with_config(request, stream, Some(limits(LONGEST_PAYLOAD))).await?;
+    let (socket, _) = client_async_with_config(request, stream, Some(limits())).await?;
     Ok(start(socket, None))
 }
 
 /// The limits hold from the first byte of the first message.
-fn limits(longest_payload: usize) -> WebSocketConfig {
-    let longest = LONGEST_MESSAGE - LONGEST_PAYLOAD + longest_payload;
+fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        .max_message_size(Some(longest))
-        .max_frame_size(Some(longest))
+        .max_message_size(Some(LONGEST_MESSAGE))
+        .max_frame_size(Some(LONGEST_MESSAGE))
 }
 
 fn start(socket: Socket, ping_every: Option<Duration>) -> ConnectionPort {

@@ -5,9 +5,6 @@
 //! bounds.
 
 mod bundle;
-#[cfg_attr(not(test), expect(dead_code, reason = "what a host is told is not read here"))]
-#[path = "../../runner-image/runner/host_messages.rs"]
-mod host_messages;
 mod manifest;
 mod wires;
 

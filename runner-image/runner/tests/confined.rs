@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use orchestrator_port::launch::{Confinement, Sandbox};
-use orchestrator_port::message::control::{FromRemote, Order, Protocol};
+use orchestrator_port::message::control::{FromRemote, Order};
 use orchestrator_sandbox::descriptors::packet_pair;
 use rustix::process::geteuid;
 use support::{Booth, Controller, Rest, RunnerProcess, runner, runner_as, shell};
@@ -50,7 +50,8 @@ struct Confined {
 
 impl Confined {
     async fn start(confinement: Confinement, user: Option<u32>) -> Self {
-        let booth = Booth::new();
+        let mut booth = Booth::new();
+        let host_end = booth.host_end.take().unwrap();
         if let Some(user) = user {
             let folder = booth.folder.path();
             std::fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
@@ -60,7 +61,7 @@ impl Confined {
         let ticket = booth.ticket_to(&booth.token, Some(confinement));
         // Where there is a network, there is a line to the gateway; here nobody listens to it.
         let (_gateway, line) = packet_pair().unwrap();
-        let descriptors = [ticket.as_fd(), line.as_fd()];
+        let descriptors = [ticket.as_fd(), host_end.as_fd(), line.as_fd()];
         let process = match user {
             Some(user) => runner_as(user, &["remote"], &descriptors),
             None => runner(&["remote"], &descriptors),
@@ -72,7 +73,7 @@ impl Confined {
     /// What a shell script prints, and how it ends.
     async fn shell(mut self, script: &str) -> Rest {
         assert!(matches!(self.controller.hear().await, FromRemote::Ready { .. }));
-        self.controller.run(shell(Protocol::None, script)).await;
+        self.controller.run(shell(script)).await;
         let rest = self.controller.rest().await;
         self.process.wait().await;
         assert!(self.booth.root.is_dir());
@@ -165,10 +166,8 @@ async fn a_link_on_the_way_to_a_grant_refuses_the_start() {
 
 #[tokio::test]
 async fn nothing_new_is_started_where_that_is_not_granted() {
-    let order = |code: &str| Order {
-        command: ["/usr/bin/perl", "-e", code].map(Into::into).into(),
-        ..shell(Protocol::None, "")
-    };
+    let order =
+        |code: &str| Order { command: ["/usr/bin/perl", "-e", code].map(Into::into).into(), ..shell("") };
     if !Path::new("/usr/bin/perl").exists() {
         eprintln!("skipped: perl is not installed");
         return;
@@ -216,7 +215,7 @@ async fn with_the_runner_everything_in_the_sandbox_ends() {
         let mut start = Confined::start(nothing(), user).await;
         assert!(matches!(start.controller.hear().await, FromRemote::Ready { .. }));
         let script = "trap '' TERM; (setsid sleep 1000 & ) ; (setsid sh -c 'trap \"\" TERM; sleep 1000' &) ; echo up; sleep 1000";
-        start.controller.run(shell(Protocol::None, script)).await;
+        start.controller.run(shell(script)).await;
         assert_eq!(start.controller.line().await, "up");
         let below = orchestrator_sandbox::tree::descendants(start.process.pid());
         assert!(below.len() >= 3, "{below:?}");

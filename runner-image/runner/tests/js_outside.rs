@@ -74,7 +74,8 @@ impl Place {
         }
         let ticket = booth.ticket_to(&booth.token, confinement);
         let (gateway, line) = packet_pair().unwrap();
-        let descriptors = [ticket.as_fd(), line.as_fd()];
+        let host_end = booth.host_end.as_ref().unwrap();
+        let descriptors = [ticket.as_fd(), host_end.as_fd(), line.as_fd()];
         let process = match user {
             Some(user) => runner_as(user, &["remote"], &descriptors),
             None => runner(&["remote"], &descriptors),

@@ -7,7 +7,7 @@ mod support;
 use std::os::fd::{AsFd, OwnedFd};
 
 use orchestrator_port::keeper::{FromKeeper, LONGEST_PACKET, Limits, ToKeeper};
-use orchestrator_port::message::control::{FromRemote, Protocol};
+use orchestrator_port::message::control::FromRemote;
 use orchestrator_sandbox::{Pid, descriptors, tree};
 use rustix::process::{Signal, kill_process};
 use support::{Booth, Controller, DEADLINE, RunnerProcess, exited, runner, runs, shell};
@@ -31,9 +31,10 @@ impl Keeper {
         Self { process, socket: UnixStream::from_std(ours.into()).unwrap(), folder }
     }
 
-    fn tell(&self, message: ToKeeper, descriptor: Option<&OwnedFd>) {
+    fn tell(&self, message: ToKeeper, descriptors: &[OwnedFd]) {
         let bytes = serde_json::to_vec(&message).unwrap();
-        descriptors::send_packet(&self.socket, &bytes, descriptor.map(AsFd::as_fd).as_slice()).unwrap();
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        descriptors::send_packet(&self.socket, &bytes, &descriptors).unwrap();
     }
 
     async fn hear(&self) -> FromKeeper {
@@ -46,14 +47,15 @@ impl Keeper {
 
     /// Starts a runner that runs a script; answers with its id, and the controller's end.
     async fn run(&self, id: u64, script: &str) -> (Pid, Controller, Booth) {
-        let booth = Booth::new();
-        self.tell(ToKeeper::Start { id, limits: Limits::default() }, Some(&booth.ticket(&booth.token)));
+        let mut booth = Booth::new();
+        let given = [booth.ticket(&booth.token), booth.host_end.take().unwrap()];
+        self.tell(ToKeeper::Start { id, limits: Limits::default() }, &given);
         let FromKeeper::Started { id: started, pid } = self.hear().await else { panic!("not started") };
         assert_eq!(started, id);
         let (sender, receiver) = booth.accept().await;
         let mut controller = Controller { sender, receiver };
         assert!(matches!(controller.hear().await, FromRemote::Ready { .. }));
-        controller.run(shell(Protocol::None, script)).await;
+        controller.run(shell(script)).await;
         (Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), controller, booth)
     }
 }
@@ -94,7 +96,7 @@ async fn a_kill_leaves_nothing_of_its_own_start_and_everything_of_the_others() {
     let keeper = Keeper::start();
     let (_, _controller, _booth, first) = stubborn(&keeper, 1).await;
     let (_, _other_controller, _other_booth, second) = stubborn(&keeper, 2).await;
-    keeper.tell(ToKeeper::Kill { id: 1 }, None);
+    keeper.tell(ToKeeper::Kill { id: 1 }, &[]);
     assert_eq!(
         keeper.hear().await,
         FromKeeper::Gone { id: 1, code: None, signal: Some(9), out_of_memory: false }
@@ -102,9 +104,9 @@ async fn a_kill_leaves_nothing_of_its_own_start_and_everything_of_the_others() {
     assert!(!first.iter().any(|pid| runs(pid)));
     assert!(second.iter().all(|pid| runs(pid)));
     // A second time nothing happens; nor for one that never was.
-    keeper.tell(ToKeeper::Kill { id: 1 }, None);
-    keeper.tell(ToKeeper::Kill { id: 7 }, None);
-    keeper.tell(ToKeeper::Kill { id: 2 }, None);
+    keeper.tell(ToKeeper::Kill { id: 1 }, &[]);
+    keeper.tell(ToKeeper::Kill { id: 7 }, &[]);
+    keeper.tell(ToKeeper::Kill { id: 2 }, &[]);
     assert_eq!(
         keeper.hear().await,
         FromKeeper::Gone { id: 2, code: None, signal: Some(9), out_of_memory: false }
@@ -146,7 +148,7 @@ async fn the_signals_of_a_terminal_do_nothing() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         keeper.process.signal(signal);
     }
-    keeper.tell(ToKeeper::Kill { id: 1 }, None);
+    keeper.tell(ToKeeper::Kill { id: 1 }, &[]);
     assert_eq!(
         keeper.hear().await,
         FromKeeper::Gone { id: 1, code: None, signal: Some(9), out_of_memory: false }
@@ -156,7 +158,8 @@ async fn the_signals_of_a_terminal_do_nothing() {
 #[tokio::test]
 async fn a_start_without_a_ticket_fails() {
     let keeper = Keeper::start();
-    keeper.tell(ToKeeper::Start { id: 3, limits: Limits::default() }, None);
-    let error = "a start comes with a ticket, and a line to the gateway at most".into();
+    keeper.tell(ToKeeper::Start { id: 3, limits: Limits::default() }, &[]);
+    let error =
+        "a start comes with a ticket, a descriptor for its service, and a line to the gateway at most".into();
     assert_eq!(keeper.hear().await, FromKeeper::Failed { id: 3, error });
 }

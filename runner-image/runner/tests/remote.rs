@@ -4,19 +4,20 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use orchestrator_port::PortClosed;
 use orchestrator_port::bundle::digest;
-use orchestrator_port::message::control::{FromRemote, Order, Probe, Protocol, Thrown, ToRemote};
+use orchestrator_port::message::control::{FromRemote, Order, Probe, Thrown, ToRemote};
 use rustix::process::Signal;
 use support::{Booth, DEADLINE, Start, entry, exited, is_empty, runner, runs, shell};
 
 #[tokio::test]
 async fn what_a_process_of_a_millisecond_writes_arrives() {
     let mut start = Start::ready().await;
-    let order = Order { command: ["echo", "hello"].map(Into::into).into(), ..shell(Protocol::None, "") };
+    let order = Order { command: ["echo", "hello"].map(Into::into).into(), ..shell("") };
     start.controller.run(order).await;
     let rest = start.controller.rest().await;
     assert_eq!(rest.stdout, b"hello\n");
@@ -32,7 +33,7 @@ async fn an_exit_code_and_a_signal_are_told_apart() {
         ("kill -SEGV $$", FromRemote::Exited { code: None, signal: Some(11) }),
         ("exit 139", exited(139)),
     ] {
-        let mut start = Start::shell(Protocol::None, script).await;
+        let mut start = Start::shell(script).await;
         assert_eq!(start.controller.rest().await.messages, [end], "{script}");
     }
 }
@@ -41,7 +42,7 @@ async fn an_exit_code_and_a_signal_are_told_apart() {
 async fn output_is_passed_on_as_it_is() {
     let script =
         r"printf '\000\377\033[31m\r'; head -c 1000000 /dev/zero | tr '\0' x; printf '\nend' ; echo oops >&2";
-    let mut start = Start::shell(Protocol::None, script).await;
+    let mut start = Start::shell(script).await;
     let rest = start.controller.rest().await;
     let expected = [b"\0\xff\x1b[31m\r".as_slice(), &[b'x'; 1_000_000], b"\nend"].concat();
     assert!(rest.stdout == expected, "{} bytes", rest.stdout.len());
@@ -50,7 +51,7 @@ async fn output_is_passed_on_as_it_is() {
 
 #[tokio::test]
 async fn much_output_is_complete() {
-    let mut start = Start::shell(Protocol::None, "seq 2000000").await;
+    let mut start = Start::shell("seq 2000000").await;
     let rest = start.controller.rest().await;
     let expected: String = (1..=2_000_000).map(|number| format!("{number}\n")).collect();
     assert!(rest.stdout == expected.as_bytes(), "{} bytes of {}", rest.stdout.len(), expected.len());
@@ -59,7 +60,7 @@ async fn much_output_is_complete() {
 
 #[tokio::test]
 async fn a_slow_controller_slows_the_service_down() {
-    let mut start = Start::shell(Protocol::None, "echo begun; exec cat /dev/zero").await;
+    let mut start = Start::shell("echo begun; exec cat /dev/zero").await;
     assert!(start.controller.hear_output().await.starts_with(b"begun\n"));
     // Nothing is read here until the service has been stopped by it.
     let service = orchestrator_sandbox::tree::children(start.process.pid())[0];
@@ -77,7 +78,7 @@ async fn a_slow_controller_slows_the_service_down() {
 #[tokio::test]
 async fn a_service_has_what_it_was_given_and_nothing_else() {
     let mut start = Start::ready().await;
-    let mut order = shell(Protocol::None, "env | sort; ls /proc/self/fd; pwd; cat");
+    let mut order = shell("env | sort; ls /proc/self/fd; pwd; cat");
     order.env.insert("PATH".into(), "/usr/bin:/bin".into());
     order.env.insert("GREETING".into(), "hello".into());
     order.env.insert("ORCHESTRATOR_REPLICA".into(), "99".into());
@@ -104,7 +105,7 @@ async fn code_is_written_and_run_from_its_folder() {
     let order = Order {
         command: ["{code}", "{root}", "{runner}"].map(Into::into).into(),
         code: "code/run".into(),
-        ..shell(Protocol::None, "")
+        ..shell("")
     };
     start.controller.run(order).await;
     let rest = start.controller.rest().await;
@@ -145,7 +146,7 @@ async fn what_cannot_be_run_says_why_in_the_manifests_words() {
                 entry("code/text", true, b"print('hello')\n"),
             ])
             .await;
-        let mut order = Order { command: vec![command.into()], ..shell(Protocol::None, "") };
+        let mut order = Order { command: vec![command.into()], ..shell("") };
         order.env.insert("PATH".into(), "/usr/bin:/bin".into());
         start.controller.tell(ToRemote::Run(order), b"").await;
         let thrown = Thrown { name: "SpawnError".into(), message: message.into(), stack: String::new() };
@@ -192,7 +193,7 @@ async fn what_is_said_out_of_turn_breaks_the_start() {
             "run before the last entry",
         ),
         (
-            vec![ToRemote::Run(shell(Protocol::None, "sleep 1000")), ToRemote::Run(Order::default())],
+            vec![ToRemote::Run(shell("sleep 1000")), ToRemote::Run(Order::default())],
             "code while a service runs",
         ),
     ] {
@@ -207,92 +208,19 @@ async fn what_is_said_out_of_turn_breaks_the_start() {
 }
 
 #[tokio::test]
-async fn a_host_starts_serves_and_closes() {
-    let script = r#"
-        echo '{"type":"started","methods":["get","admin.reset"],"health":true}' >&3
-        while read -r line <&3; do
-            echo "$line"
-            case $line in
-                *health*) echo '{"type":"health","id":0,"failure":"too few goods"}' >&3 ;;
-                *close*) exit 0 ;;
-            esac
-        done"#;
-    let mut start = Start::shell(Protocol::Host, script).await;
-    let methods = vec!["get".into(), "admin.reset".into()];
-    assert_eq!(start.controller.hear().await, FromRemote::Started { methods, health: true });
-    let failure = start.controller.probe(Probe::Health, DEADLINE).await;
-    assert_eq!(failure, Some("too few goods".into()));
-    start.controller.tell(ToRemote::Close, b"").await;
-    let rest = start.controller.rest().await;
-    assert_eq!(rest.messages, [exited(0)]);
-    assert!(String::from_utf8(rest.stdout).unwrap().ends_with("{\"type\":\"close\"}\n"));
+async fn its_descriptor_is_the_services_own_and_ends_with_it() {
+    let mut start = Start::shell("read -r line <&3; echo \"$line back\" >&3").await;
+    start.booth.host.write_all(b"there and\n").unwrap();
+    assert_eq!(start.controller.rest().await.messages, [exited(0)]);
+    let mut said = String::new();
+    start.booth.host.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "there and back\n");
 }
 
 #[tokio::test]
-async fn what_a_host_reports_is_passed_on_before_its_end() {
-    let thrown = |name: &str| Thrown { name: name.into(), message: "m".into(), stack: "at a.js:1".into() };
-    let say = |kind: &str, name: &str| {
-        format!(
-            r#"echo '{{"type":"{kind}","error":{{"name":"{name}","message":"m","stack":"at a.js:1"}}}}' >&3;"#
-        )
-    };
-    let script = say("failed", "TypeError")
-        + &say("exception", "RangeError")
-        + r#"echo '{"type":"close"}' >&3; echo '{"type":"news"}' >&3; exit 1"#;
-    let mut start = Start::shell(Protocol::Host, &script).await;
-    assert_eq!(
-        start.controller.rest().await.messages,
-        [
-            FromRemote::StartFailed(thrown("TypeError")),
-            FromRemote::Exception(thrown("RangeError")),
-            FromRemote::CloseRequested,
-            exited(1),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn an_exception_that_is_too_long_is_cut() {
-    let script = r#"printf '{"type":"failed","error":{"name":"E","message":"' >&3
-        head -c 500000 /dev/zero | tr '\0' x >&3; printf '","stack":""}}\n' >&3"#;
-    let mut start = Start::shell(Protocol::Host, script).await;
-    let messages = start.controller.rest().await.messages;
-    let [FromRemote::StartFailed(thrown), end] = messages.as_slice() else { panic!("{messages:?}") };
-    assert!(thrown.name == "E" || thrown.name.is_empty());
-    assert!((1000..500_000).contains(&thrown.message.len()), "{}", thrown.message.len());
-    assert_eq!(*end, exited(0));
-}
-
-#[tokio::test]
-async fn a_host_that_breaks_the_protocol_breaks_the_start() {
-    for (script, error) in [
-        (
-            "head -c 2000000 /dev/zero | tr '\\0' x >&3; sleep 1000",
-            "host protocol: line longer than 1048576 bytes",
-        ),
-        (
-            "echo hello >&3; sleep 1000",
-            "host protocol: line not understood: expected value at line 1 column 1",
-        ),
-    ] {
-        let mut start = Start::shell(Protocol::Host, script).await;
-        let broken = FromRemote::Broken { error: format!("failed to hear the service: {error}") };
-        assert_eq!(start.controller.rest().await.messages, [broken]);
-        assert_eq!(start.process.wait().await, Some(1));
-    }
-}
-
-#[tokio::test]
-async fn a_plain_program_can_say_that_it_is_ready() {
-    let script = r#"echo '{"type":"started"}' >&3; sleep 1000"#;
-    let mut start = Start::shell(Protocol::None, script).await;
-    assert_eq!(start.controller.hear().await, FromRemote::Notified { methods: Vec::new() });
-}
-
-#[tokio::test]
-async fn a_plain_program_is_closed_by_sigterm_to_its_group() {
+async fn it_is_closed_by_sigterm_to_its_group() {
     let script = "trap 'echo closing; exit 0' TERM; echo up; sleep 1000 & wait";
-    let mut start = Start::shell(Protocol::None, script).await;
+    let mut start = Start::shell(script).await;
     assert_eq!(start.controller.line().await, "up");
     start.controller.tell(ToRemote::Close, b"").await;
     let rest = start.controller.rest().await;
@@ -315,7 +243,7 @@ const STRAY: &str = "mkfifo $TMPDIR/id; \
 #[tokio::test]
 async fn whatever_a_service_leaves_behind_is_gone_when_it_has_exited() {
     // The stray process holds standard output, too: it must not delay the end.
-    let mut start = Start::shell(Protocol::None, &format!("{STRAY}; exit 5")).await;
+    let mut start = Start::shell(&format!("{STRAY}; exit 5")).await;
     let stray = start.controller.line().await;
     assert_eq!(start.controller.rest().await.messages, [exited(5)]);
     assert!(!runs(&stray));
@@ -323,7 +251,7 @@ async fn whatever_a_service_leaves_behind_is_gone_when_it_has_exited() {
 
 #[tokio::test]
 async fn losing_the_connection_ends_everything() {
-    let mut start = Start::shell(Protocol::None, &format!("{STRAY}; trap '' TERM; sleep 1000")).await;
+    let mut start = Start::shell(&format!("{STRAY}; trap '' TERM; sleep 1000")).await;
     let stray = start.controller.line().await;
     assert!(runs(&stray));
     drop(start.controller);
@@ -334,7 +262,7 @@ async fn losing_the_connection_ends_everything() {
 
 #[tokio::test]
 async fn sigterm_to_the_runner_is_as_losing_the_connection() {
-    let mut start = Start::shell(Protocol::None, &format!("{STRAY}; sleep 1000")).await;
+    let mut start = Start::shell(&format!("{STRAY}; sleep 1000")).await;
     let stray = start.controller.line().await;
     start.process.signal(Signal::TERM);
     assert_eq!(start.controller.next().await, Err(PortClosed::Lost));
@@ -345,9 +273,10 @@ async fn sigterm_to_the_runner_is_as_losing_the_connection() {
 
 #[tokio::test]
 async fn a_runner_that_is_refused_ends() {
-    let booth = Booth::new();
+    let mut booth = Booth::new();
     let other = orchestrator_port::Token::generate();
-    let process = runner(&["remote"], &[booth.ticket(&other).as_fd()]);
+    let host_end = booth.host_end.take().unwrap();
+    let process = runner(&["remote"], &[booth.ticket(&other).as_fd(), host_end.as_fd()]);
     booth.refuse().await;
     assert_eq!(process.wait().await, Some(1));
     assert!(is_empty(&booth.root));
@@ -355,7 +284,7 @@ async fn a_runner_that_is_refused_ends() {
 
 #[tokio::test]
 async fn a_port_is_probed() {
-    let mut start = Start::shell(Protocol::None, "sleep 1000").await;
+    let mut start = Start::shell("sleep 1000").await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_eq!(start.controller.probe(Probe::Tcp(port), DEADLINE).await, None);
@@ -365,7 +294,7 @@ async fn a_port_is_probed() {
 
 #[tokio::test]
 async fn a_web_server_is_probed() {
-    let mut start = Start::shell(Protocol::None, "sleep 1000").await;
+    let mut start = Start::shell("sleep 1000").await;
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     for (answer, failure) in [
@@ -397,7 +326,7 @@ async fn a_web_server_is_probed() {
 
 #[tokio::test]
 async fn a_command_is_a_probe() {
-    let mut start = Start::shell(Protocol::None, "sleep 1000").await;
+    let mut start = Start::shell("sleep 1000").await;
     for (script, failure) in [
         ("exit 0", None),
         ("test \"$ORCHESTRATOR_SERVICE\" = shop/cart", None),
@@ -415,7 +344,7 @@ async fn a_command_is_a_probe() {
 
 #[tokio::test]
 async fn a_command_that_takes_too_long_is_killed() {
-    let mut start = Start::shell(Protocol::None, "sleep 1000").await;
+    let mut start = Start::shell("sleep 1000").await;
     let pid = start.booth.folder.path().join("pid");
     let script = format!("echo $$ > {}; exec sleep 1000", pid.display());
     let probe = Probe::Exec(["sh", "-c", &script].map(Into::into).into());
@@ -428,17 +357,9 @@ async fn a_command_that_takes_too_long_is_killed() {
 }
 
 #[tokio::test]
-async fn a_service_without_a_voice_has_no_health() {
-    let mut start = Start::shell(Protocol::Host, "exec 3>&-; echo closed; sleep 1000").await;
-    assert_eq!(start.controller.line().await, "closed");
-    let failed = start.controller.probe(Probe::Health, DEADLINE).await;
-    assert_eq!(failed.as_deref(), Some("the host has closed its descriptor"));
-}
-
-#[tokio::test]
 async fn figures_come_for_the_whole_tree() {
     let script = "sh -c 'while :; do :; done' & sh -c 'while :; do :; done'";
-    let mut start = Start::shell(Protocol::None, script).await;
+    let mut start = Start::shell(script).await;
     loop {
         let frame =
             tokio::time::timeout(DEADLINE, start.controller.receiver.receive()).await.unwrap().unwrap();

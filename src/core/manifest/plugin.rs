@@ -53,7 +53,7 @@ pub struct RuntimeSpec {
     pub needs: Option<String>,
 }
 
-/// How a service's process speaks with the runner.
+/// How a service's process speaks with the orchestrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

@@ -9,4 +9,4 @@ mod why;
 pub use event::{CrashReason, Event, EventKind, Exception, Finish, FinishCause};
 pub use log::{LogRecord, Stream};
 pub use snapshot::{Calls, ReplicaView, Resources, ServiceView, Snapshot, State};
-pub use why::{Phase, Why};
+pub use why::{Phase, Spoken, Why};

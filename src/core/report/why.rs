@@ -140,7 +140,8 @@ impl fmt::Display for Why {
 }
 
 /// A duration as a person would say it: `250 ms`, `2 s`, `1.5 s`, `3 min`.
-pub(super) struct Spoken(pub(super) Duration);
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken(pub Duration);
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

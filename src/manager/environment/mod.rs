@@ -20,13 +20,8 @@ pub(crate) trait Environment: Send + Sync {
     /// Whether one of its processes was killed because it had used up its memory. To be asked when it is gone.
     fn was_out_of_memory(&mut self) -> BoxFuture<'_, bool>;
 
-    /// Brings it up with a runner in it that has been handed the ticket, and will connect. Where its service has a
-    /// network, `gateway` is the runner's end of its line.
-    fn start(
-        &mut self,
-        ticket: Ticket,
-        gateway: Option<OwnedFd>,
-    ) -> BoxFuture<'_, Result<(), EnvironmentError>>;
+    /// Brings it up with a runner in it that has been handed the ticket and what goes with it, and will connect.
+    fn start(&mut self, ticket: Ticket, given: Given) -> BoxFuture<'_, Result<(), EnvironmentError>>;
 
     /// The host's number for the process of the runner, once it is known: nobody else is who connects.
     fn runner(&self) -> Option<u32>;
@@ -39,6 +34,22 @@ pub(crate) trait Environment: Send + Sync {
 
     /// Waits until nothing of it runs any more. Cancel-safe.
     fn gone(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// What a runner is handed besides its ticket.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// The descriptor of the host protocol, for the service's process.
+    pub(crate) host: OwnedFd,
+    /// Where its service has a network, the runner's end of its line to the gateway.
+    pub(crate) gateway: Option<OwnedFd>,
+}
+
+impl Given {
+    /// All of it, in the order in which a runner expects it.
+    pub(crate) fn descriptors(self) -> impl Iterator<Item = OwnedFd> {
+        [self.host].into_iter().chain(self.gateway)
+    }
 }
 
 /// Why an environment could not be brought up.

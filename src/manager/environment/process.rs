@@ -23,7 +23,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
-use super::{Environment, EnvironmentError};
+use super::{Environment, EnvironmentError, Given};
 use crate::ProjectLock;
 
 /// How many commands may wait for the keeper. When it is full, starts wait.
@@ -42,7 +42,7 @@ pub(crate) struct Keeper {
 /// What a start wants of the keeper.
 #[derive(Debug)]
 enum Command {
-    /// Start a runner with its ticket in a pipe, and its line to the gateway; and tell here what becomes of it.
+    /// Start a runner with its ticket in a pipe, and what else it is given; and tell here what becomes of it.
     Start { id: u64, limits: Limits, descriptors: Vec<OwnedFd>, life: watch::Sender<Life> },
     /// Kill a runner and everything below it.
     Kill { id: u64 },
@@ -197,14 +197,14 @@ impl ProcessEnvironment {
         Self { keeper: keeper.commands.clone(), id, limits, life: None }
     }
 
-    async fn bring_up(&mut self, ticket: Ticket, gateway: Option<OwnedFd>) -> Result<(), EnvironmentError> {
+    async fn bring_up(&mut self, ticket: Ticket, given: Given) -> Result<(), EnvironmentError> {
         let ticket = in_pipe(&ticket).map_err(EnvironmentError::Ticket)?;
         let (teller, mut life) = watch::channel(Life::Asked);
         self.life = Some(life.clone());
         let start = Command::Start {
             id: self.id,
             limits: self.limits,
-            descriptors: [ticket].into_iter().chain(gateway).collect(),
+            descriptors: [ticket].into_iter().chain(given.descriptors()).collect(),
             life: teller,
         };
         self.keeper.send(start).await.map_err(|_| EnvironmentError::NoKeeper)?;
@@ -217,12 +217,8 @@ impl ProcessEnvironment {
 }
 
 impl Environment for ProcessEnvironment {
-    fn start(
-        &mut self,
-        ticket: Ticket,
-        gateway: Option<OwnedFd>,
-    ) -> BoxFuture<'_, Result<(), EnvironmentError>> {
-        self.bring_up(ticket, gateway).boxed()
+    fn start(&mut self, ticket: Ticket, given: Given) -> BoxFuture<'_, Result<(), EnvironmentError>> {
+        self.bring_up(ticket, given).boxed()
     }
 
     fn was_out_of_memory(&mut self) -> BoxFuture<'_, bool> {

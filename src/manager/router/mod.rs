@@ -1,8 +1,8 @@
 //! [`Router`]: carries what services say to each other. What is decided is `core::routing`'s; here is its clock, and the
 //! ways in and out.
 //!
-//! A frame is routed by the task that has read it, under one lock, and handed to the queue of the connection that it goes
-//! to: no thread and no task lies in between. What is done under the lock never waits.
+//! A message is routed by the task that has read it, under one lock, and handed to the queue of the process that it goes
+//! to: no other thread lies in between. What is done under the lock never waits.
 
 mod operator;
 mod outbox;
@@ -17,13 +17,12 @@ use orchestrator_core::report::{Calls, Snapshot};
 use orchestrator_core::routing::{Fault, LineId, Load, Output, Party, Routing, Said, Told};
 use orchestrator_core::supervisor::Moment;
 use orchestrator_core::{ReplicaId, ServiceName};
-use orchestrator_port::message::service::{FromService, Payload};
-use orchestrator_port::{Frame, Malformed, PortSender};
+use orchestrator_port::message::service::{FromService, Payload, ToService};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::operator::{Answer, OperatorCall, Stream};
-use self::outbox::Outbox;
+pub(crate) use self::outbox::{Outbox, carry};
 use self::words::Parcel;
 use crate::inbox::{Happening, Inbox};
 
@@ -117,11 +116,10 @@ impl Router {
     }
 
     /// A start has connected: it may call.
-    pub(crate) fn connect(&self, inbox: &Inbox, sender: PortSender) -> Wire {
+    pub(crate) fn connect(&self, inbox: &Inbox, outbox: Arc<Outbox>) -> Wire {
         let replica = inbox.start().replica.clone();
         let mut state = self.state();
         let line = state.next_line();
-        let outbox = Arc::new(Outbox::new(sender));
         state.lines.insert(line, End::Service { outbox, inbox: inbox.clone(), watches: false });
         state.replicas.insert(replica.clone(), line);
         state.routing.connect(line, Party::Replica(replica.clone()));
@@ -190,7 +188,7 @@ impl State {
             Some(End::Operator(listener)) => listener.hear(told, payload),
             Some(End::Service { outbox, .. }) => {
                 let (asked, streams) = words::asked(&told);
-                if Outbox::queue(outbox, words::frame(told, payload)).is_ok() {
+                if queue(outbox, told, payload).is_ok() {
                     return;
                 }
                 // Whoever reads nothing of what it asked for is told only that, which takes no room.
@@ -199,8 +197,8 @@ impl State {
                         orchestrator_core::routing::Code::Overloaded,
                         "this service does not read its answers",
                     );
-                    let refused = words::frame(Told::Error { id, fault: Box::new(fault) }, Parcel::default());
-                    let _ = Outbox::queue(outbox, refused);
+                    let refused = Told::Error { id, fault: Box::new(fault) };
+                    let _ = queue(outbox, refused, Parcel::default());
                     if streams {
                         let outputs = self.routing.hear(now, line, Said::Cancel { id }, Parcel::default());
                         self.deliver(outputs, now);
@@ -219,20 +217,21 @@ impl State {
     }
 }
 
+fn queue(outbox: &Outbox, told: Told, payload: Parcel) -> Result<(), outbox::Full> {
+    let (message, payload) = words::told(told, payload);
+    outbox.queue(&message, payload)
+}
+
 impl Wire {
-    /// Takes in a message of the service family. What is not for the Router comes back.
-    ///
-    /// # Errors
-    /// Where it is no such message.
-    pub(crate) fn hear(&self, frame: &Frame) -> Result<Option<Wanted>, Malformed> {
-        let (message, payload) = (frame.parse::<FromService>()?, frame.service_payload()?);
-        let said = match words::said(message, payload) {
-            words::Heard::Said(said, parcel) => (said, parcel),
-            words::Heard::Wanted(wanted) => return Ok(Some(wanted)),
-            words::Heard::Nothing => return Ok(None),
-        };
-        self.router.act(|routing, now| routing.hear(now, self.line, said.0, said.1));
-        Ok(None)
+    /// Takes in what the service says. What is not for the Router comes back.
+    pub(crate) fn hear(&self, message: FromService, payload: Payload) -> Option<Wanted> {
+        match words::said(message, payload) {
+            words::Heard::Said(said, parcel) => {
+                self.router.act(|routing, now| routing.hear(now, self.line, said, parcel));
+                None
+            }
+            words::Heard::Wanted(wanted) => Some(wanted),
+        }
     }
 
     /// From now on it can be called.
@@ -276,13 +275,13 @@ impl Responder {
     }
 
     /// Sends a change to every replica that watches its service's configuration. Who does not read misses it.
-    pub(crate) fn tell_watchers(&self, service: &ServiceName, frame: impl Fn() -> Frame) {
+    pub(crate) fn tell_watchers(&self, service: &ServiceName, change: &ToService, value: &Payload) {
         let state = self.router.state();
         for end in state.lines.values() {
             if let End::Service { outbox, inbox, watches: true } = end
                 && inbox.start().replica.service == *service
             {
-                let _ = Outbox::queue(outbox, frame());
+                let _ = outbox.queue(change, value.clone());
             }
         }
     }

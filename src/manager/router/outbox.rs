@@ -1,13 +1,18 @@
-//! [`Outbox`]: what a connection is still to be told. Handing something in never waits.
+//! [`Outbox`]: what a service's process is still to be told. Handing something in never waits.
 //!
-//! As long as the connection takes it, a frame goes straight to its queue; what it does not take waits here, in order, up
-//! to a limit in bytes. How many frames there can be follows from what `core::routing` lets a line have under way.
+//! Its task writes what there is, many messages at once, as fast as the process reads; what it does not read waits here, in
+//! order, up to a limit in bytes. How many messages there can be follows from what `core::routing` lets a line have under way.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use orchestrator_port::{Frame, PortSender};
-use tokio::runtime::Handle;
+use bytes::Bytes;
+use orchestrator_port::ToHost;
+use orchestrator_port::message::service::{Payload, ToService};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::Notify;
 
 /// The most bytes that wait. Small ones always fit: they are few.
 const MOST_BYTES: usize = 64 << 20;
@@ -15,62 +20,90 @@ const MOST_BYTES: usize = 64 << 20;
 /// What is always taken.
 const SMALL: usize = 64 << 10;
 
-/// The frames on their way to one connection.
-#[derive(Debug)]
-pub(super) struct Outbox {
-    sender: PortSender,
+/// How many bytes are written at once, about.
+const WRITTEN: usize = 64 << 10;
+
+/// A payload that is longer is written from where it is.
+const COPIED: usize = 16 << 10;
+
+/// How much room a writer that has nothing to do keeps.
+const KEPT: usize = 4 << 10;
+
+/// The messages on their way to one process.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
-    /// Where what waits is carried: who hands something in may be a thread of its own.
-    runtime: Handle,
+    /// Told when something waits that was not there before.
+    filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    frames: VecDeque<Frame>,
+    messages: VecDeque<Message>,
     bytes: usize,
-    /// Whether a task hands them on.
-    carried: bool,
+    /// Whether nobody reads any more.
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Message {
+    line: Vec<u8>,
+    payload: Bytes,
 }
 
 /// There is no room for it.
-#[derive(Debug)]
-pub(super) struct Full;
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 impl Outbox {
-    /// To be made by a task.
-    pub(super) fn new(sender: PortSender) -> Self {
-        Self { sender, waiting: Mutex::default(), runtime: Handle::current() }
+    /// Hands in what another service says, after all that was handed in before.
+    pub(super) fn queue(&self, message: &ToService, payload: Payload) -> Result<(), Full> {
+        self.push(Message { line: message.line(&payload), payload: payload.bytes })
     }
 
-    /// Hands in a frame, after all that was handed in before.
-    pub(super) fn queue(outbox: &Arc<Self>, frame: Frame) -> Result<(), Full> {
-        let mut waiting = outbox.waiting();
-        let frame = if waiting.carried {
-            frame
-        } else {
-            match outbox.sender.try_send(frame) {
-                Ok(()) => return Ok(()),
-                Err(frame) => frame,
-            }
-        };
-        let size = frame.payload.len();
+    /// Hands in what the orchestrator itself has to say.
+    pub(crate) fn tell(&self, message: ToHost) {
+        // What has no payload always fits.
+        let _ = self.push(Message { line: message.line(), payload: Bytes::new() });
+    }
+
+    /// Hands in why something that the process has said was not taken.
+    pub(crate) fn refuse(&self, message: &ToService) {
+        let _ = self.queue(message, Payload::default());
+    }
+
+    fn push(&self, message: Message) -> Result<(), Full> {
+        let mut waiting = self.waiting();
+        let size = message.payload.len();
+        if waiting.gone {
+            // It is about to end, and so is everything that waits for it.
+            return Ok(());
+        }
         if size > SMALL && waiting.bytes + size > MOST_BYTES {
             return Err(Full);
         }
         waiting.bytes += size;
-        waiting.frames.push_back(frame);
-        if !std::mem::replace(&mut waiting.carried, true) {
-            outbox.runtime.spawn(carry(Arc::clone(outbox)));
+        waiting.messages.push_back(message);
+        if waiting.messages.len() == 1 {
+            self.filled.notify_one();
         }
         Ok(())
     }
 
-    fn next(&self) -> Option<Frame> {
+    /// Puts what waits into a batch, up to a payload that is to be written behind it.
+    fn take(&self, batch: &mut Vec<u8>) -> Option<Bytes> {
         let mut waiting = self.waiting();
-        let frame = waiting.frames.pop_front();
-        waiting.bytes -= frame.as_ref().map_or(0, |frame| frame.payload.len());
-        waiting.carried = frame.is_some();
-        frame
+        while batch.len() < WRITTEN
+            && let Some(Message { line, payload }) = waiting.messages.pop_front()
+        {
+            waiting.bytes -= payload.len();
+            batch.extend_from_slice(&line);
+            if payload.len() > COPIED {
+                return Some(payload);
+            }
+            batch.extend_from_slice(&payload);
+        }
+        None
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -78,55 +111,85 @@ impl Outbox {
     }
 }
 
-/// Hands on what waits, until nothing does.
-async fn carry(outbox: Arc<Outbox>) {
-    while let Some(frame) = outbox.next() {
-        // If the connection has ended, so has everything that waits for it.
-        let _ = outbox.sender.send(frame).await;
+/// Writes what is handed in, until nobody reads it.
+pub(crate) async fn carry(outbox: Arc<Outbox>, mut writer: OwnedWriteHalf) {
+    // That nobody reads is seen where its process is watched.
+    let _ = write_all(&outbox, &mut writer).await;
+    *outbox.waiting() = Waiting { gone: true, ..Waiting::default() };
+}
+
+async fn write_all(outbox: &Outbox, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+    let mut batch = Vec::new();
+    loop {
+        let behind = outbox.take(&mut batch);
+        if batch.is_empty() {
+            batch.shrink_to(KEPT);
+            outbox.filled.notified().await;
+        }
+        writer.write_all(&batch).await?;
+        batch.clear();
+        if let Some(payload) = behind {
+            writer.write_all(&payload).await?;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use orchestrator_port::message::service::{Payload, ToService};
-    use orchestrator_port::{PortReceiver, channel};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+    use tokio::net::UnixStream;
 
     use super::*;
 
-    fn reply(id: u64, size: usize) -> Frame {
-        Frame::service(&ToService::Reply { id }, Payload { bytes: vec![0; size].into(), json: None })
-    }
-
-    async fn next(receiver: &mut PortReceiver) -> ToService {
-        receiver.receive().await.unwrap().parse().unwrap()
+    fn payload(size: usize) -> Payload {
+        Payload { bytes: vec![b'x'; size].into(), json: None }
     }
 
     #[tokio::test]
-    async fn what_the_connection_does_not_take_waits_in_order_whoever_hands_it_in() {
-        let (ours, theirs) = channel::pair();
-        let (sender, _receiver) = ours.split();
-        let (_sender, mut receiver) = theirs.split();
-        let outbox = Arc::new(Outbox::new(sender));
+    async fn what_is_handed_in_arrives_in_order_whoever_hands_it_in() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbox = Arc::new(Outbox::default());
+        tokio::spawn(carry(Arc::clone(&outbox), ours.into_split().1));
+        let sizes = [0, 100, COPIED, COPIED + 1, 1_000_000, 3];
         let handing = Arc::clone(&outbox);
         // A thread without a runtime, as the configuration's is.
-        std::thread::spawn(move || (0..200).for_each(|id| Outbox::queue(&handing, reply(id, 100)).unwrap()))
-            .join()
-            .unwrap();
-        for id in 0..200 {
-            assert_eq!(next(&mut receiver).await, ToService::Reply { id });
+        let hand_in = move || {
+            for id in 0..200 {
+                let size = sizes[id as usize % sizes.len()];
+                handing.queue(&ToService::Reply { id }, payload(size)).unwrap();
+            }
+        };
+        std::thread::spawn(hand_in).join().unwrap();
+        let mut reader = BufReader::new(theirs);
+        for id in 0..200u64 {
+            let size = sizes[id as usize % sizes.len()];
+            let (mut line, mut body) = (String::new(), vec![0; size]);
+            reader.read_line(&mut line).await.unwrap();
+            reader.read_exact(&mut body).await.unwrap();
+            let extent = if size == 0 { String::new() } else { format!(",\"payload\":{size}") };
+            assert_eq!(line, format!("{{\"type\":\"reply\",\"id\":{id}{extent}}}\n"));
+            assert!(body.iter().all(|byte| *byte == b'x'));
         }
     }
 
     #[tokio::test]
     async fn there_is_no_room_for_ever_more_but_always_for_a_word() {
-        let (ours, _theirs) = channel::pair();
-        let (sender, _receiver) = ours.split();
-        let outbox = Arc::new(Outbox::new(sender));
-        let large = || Outbox::queue(&outbox, reply(1, 4 << 20));
-        let taken = (0..100).take_while(|_| large().is_ok()).count();
-        assert!((16..=18).contains(&taken), "{taken}");
-        let word = Frame::service(&ToService::End { id: 1 }, Payload { bytes: Bytes::new(), json: None });
-        assert!(Outbox::queue(&outbox, word).is_ok());
+        let outbox = Outbox::default();
+        let large = || outbox.queue(&ToService::Reply { id: 1 }, payload(4 << 20));
+        assert_eq!((0..100).take_while(|_| large().is_ok()).count(), 16);
+        assert_eq!(outbox.queue(&ToService::End { id: 1 }, Payload::default()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_who_is_gone() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbox = Arc::new(Outbox::default());
+        drop(theirs);
+        outbox.tell(ToHost::Close);
+        carry(Arc::clone(&outbox), ours.into_split().1).await;
+        for _ in 0..100 {
+            assert_eq!(outbox.queue(&ToService::Reply { id: 1 }, payload(4 << 20)), Ok(()));
+        }
+        assert!(outbox.waiting().messages.is_empty());
     }
 }

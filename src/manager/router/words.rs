@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orchestrator_core::routing::{Call, Code, Fault, Said, Thrown, Told, Weigh};
-use orchestrator_port::Frame;
+use orchestrator_port::message::control;
 use orchestrator_port::message::service::{self as wire, FromService, Payload, ToService};
 
 use super::Wanted;
@@ -23,8 +23,6 @@ pub(super) enum Heard {
     Said(Said, Parcel),
     /// Something for others.
     Wanted(Wanted),
-    /// Something of which nothing is known.
-    Nothing,
 }
 
 pub(super) fn said(message: FromService, payload: Payload) -> Heard {
@@ -50,7 +48,6 @@ pub(super) fn said(message: FromService, payload: Payload) -> Heard {
         FromService::WatchConfig { id } => return Heard::Wanted(Wanted::WatchConfig { id }),
         FromService::CreateChild { id } => return Heard::Wanted(Wanted::CreateChild { id, spec: payload }),
         FromService::CloseChild { id, service } => return Heard::Wanted(Wanted::CloseChild { id, service }),
-        FromService::Unknown => return Heard::Nothing,
     };
     Heard::Said(said, Parcel(payload))
 }
@@ -61,9 +58,9 @@ fn asked_for(call: wire::Call) -> Call {
 }
 
 /// What a host says of an exception. A code is one that the host means, as when it hands on another service's.
-fn thrown(error: wire::Fault, code: Option<String>) -> Fault {
+fn thrown(error: control::Thrown, code: Option<String>) -> Fault {
     let code = code.and_then(|code| Code::parse(&code)).unwrap_or(Code::ServiceError);
-    let wire::Fault { message, name, stack, .. } = error;
+    let control::Thrown { message, name, stack } = error;
     Fault { thrown: Some(Box::new(Thrown { name, stack })), ..Fault::new(code, message) }
 }
 
@@ -76,7 +73,8 @@ pub(super) fn asked(told: &Told) -> (Option<u64>, bool) {
     }
 }
 
-pub(super) fn frame(told: Told, parcel: Parcel) -> Frame {
+/// What a service is told by that, and with which payload.
+pub(super) fn told(told: Told, parcel: Parcel) -> (ToService, Payload) {
     let Parcel(mut payload) = parcel;
     let message = match told {
         Told::Invoke { id, method, from, timeout, one_way } => {
@@ -95,7 +93,7 @@ pub(super) fn frame(told: Told, parcel: Parcel) -> Frame {
         Told::End { id } => ToService::End { id },
         Told::Error { id, fault } => ToService::Error { id, error: written(*fault) },
     };
-    Frame::service(&message, payload)
+    (message, payload)
 }
 
 fn written(fault: Fault) -> wire::Fault {

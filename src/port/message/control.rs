@@ -1,4 +1,4 @@
-//! The control family: what a ServiceController and its RemoteService say to each other. Services never see
+//! What a ServiceController and its RemoteService say to each other. Services never see
 //! these, and no service message is ever one of them (lifecycle rule 14).
 //!
 //! One start, in order: the remote connects and is authenticated by the WebSocket's handshake, then
@@ -8,14 +8,14 @@
 //!     Ready                      ->
 //!                                <-          Ship, then an Entry a file (with its bytes), in pieces
 //!                                <-          Run
-//!     Running                    ->          the process is there
-//!     Started | StartFailed      ->          the service's own start() has returned | thrown
-//!     Output, Exception, Usage, Refused  ->  whenever
+//!     Running | StartFailed      ->          the process is there | cannot be
+//!     Output, Usage, Refused     ->          whenever
 //!                                <-          Probe                     answered by Probed
-//!     CloseRequested             ->          the service wants to be closed
 //!                                <-          Close
 //!     Exited                     ->          all output has been sent before it; the last message
 //! ```
+//!
+//! What the service's own process has to say goes another way: [`HostMessages`](crate::HostMessages).
 //!
 //! Either end going away ends the other (lifecycle rule 9). Who is silent for [`SILENCE_LIMIT`] is gone: the
 //! controller pings every [`PING_EVERY`], and the remote answers as RFC 6455 5.5.3 says.
@@ -66,8 +66,8 @@ pub enum ToRemote {
         /// How long the try may take, in milliseconds.
         timeout: u64,
     },
-    /// Close the service gracefully: its `close()`, or SIGTERM where it speaks no host protocol. There is no
-    /// deadline here: who waits too long destroys the environment.
+    /// Send SIGTERM to the service's process group; before it runs: end. Who speaks the host protocol is told there instead.
+    /// There is no deadline here: who waits too long destroys the environment.
     Close,
 }
 
@@ -93,14 +93,9 @@ pub struct Order {
     /// What it is given as files that nobody else sees, by their names.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
-    /// How the process is spoken to.
-    pub protocol: Protocol,
     /// The most bytes of output in a second, after a first second's worth at once. None: as many as are taken.
     #[serde(default)]
     pub output_rate: Option<u64>,
-    /// The longest payload that it may send to other services, in bytes. None: as long as there can be any.
-    #[serde(default)]
-    pub longest_message: Option<u64>,
 }
 
 /// Bytes that are in no output. Written as hexadecimal digits.
@@ -129,17 +124,6 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// How a plugin's process is spoken to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// It speaks the host protocol on descriptor 3, and has started when it says so.
-    #[default]
-    Host,
-    /// It is only supervised, and has started when it runs. The host protocol's descriptor is there all the same.
-    None,
-}
-
 /// Something that is tried inside the environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -155,8 +139,6 @@ pub enum Probe {
     },
     /// Run this command beside the service, and expect exit code 0.
     Exec(Vec<String>),
-    /// Ask the service's exported `health()`.
-    Health,
 }
 
 /// What a remote says to its controller.
@@ -173,22 +155,7 @@ pub enum FromRemote {
         /// Its process id, as seen in the environment.
         pid: u32,
     },
-    /// The service's own `start()` has returned; or it speaks no host protocol, and runs.
-    Started {
-        /// The exported methods, nested ones with dots. Empty for what speaks no host protocol.
-        methods: Vec<String>,
-        /// Whether there is a `health()` to ask.
-        health: bool,
-    },
-    /// The service has said `started` on the host protocol although its `Started` was sent before: the readiness
-    /// notification of `ready: { notify: true }`.
-    Notified {
-        /// Its methods, as with `Started`.
-        #[serde(default)]
-        methods: Vec<String>,
-    },
-    /// The code threw while it was loaded or started, or its program could not be run at all (then the name is
-    /// `SpawnError`). `Exited` follows.
+    /// Its program could not be run at all. `Exited` follows.
     StartFailed(Thrown),
     /// Something it wrote: the payload is the bytes, as they came, cut anywhere.
     Output {
@@ -197,8 +164,6 @@ pub enum FromRemote {
         /// How many bytes of this stream were dropped before these.
         lost: u64,
     },
-    /// An uncaught exception. Whether it ends the service is the plugin's matter.
-    Exception(Thrown),
     /// What the service's process tree uses, measured about once a second.
     Usage(Usage),
     /// The answer to a probe.
@@ -213,8 +178,6 @@ pub enum FromRemote {
         /// What, and what would allow it: the end of a sentence that begins with the replica.
         what: String,
     },
-    /// The service wants to be closed.
-    CloseRequested,
     /// The service's process has ended, and all that it wrote has been sent. Exactly one of the two is there.
     Exited {
         /// Its exit code.
@@ -243,8 +206,10 @@ pub enum Stream {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thrown {
     /// Its type.
+    #[serde(default)]
     pub name: String,
     /// Its message.
+    #[serde(default)]
     pub message: String,
     /// Its stack, a frame a line, in the service's own file names.
     #[serde(default)]

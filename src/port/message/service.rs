@@ -1,13 +1,15 @@
-//! The service family: what services say to each other, through the Router. `docs/host-protocol.md` is its document: a host
-//! writes these messages and the runner carries them on as they are, so a header is the same on both ways.
+//! What services say to each other, through the Router: the part "Between services" of `docs/host-protocol.md`.
 //!
-//! The payload of a message is opaque. Where it has one, the header says how long it is, and how much of it is JSON where
+//! The payload of a message is opaque. Where it has one, its line says how long it is, and how much of it is JSON where
 //! bytes follow.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::frame::{Family, Frame, Malformed, Spoken};
+use super::control::Thrown;
+
+/// The longest payload that a service may be allowed to send, in bytes.
+pub const LONGEST_PAYLOAD: u64 = 64 * 1024 * 1024;
 
 /// How long a call may take unless it says so, in milliseconds.
 pub const CALL_TIMEOUT: u64 = 60_000;
@@ -16,8 +18,7 @@ pub const CALL_TIMEOUT: u64 = 60_000;
 pub const STREAM_WINDOW: u32 = 8;
 
 /// What a service says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromService {
     /// Call a method.
     Call(Call),
@@ -49,7 +50,6 @@ pub enum FromService {
         /// The name, or a pattern.
         event: String,
         /// One of those in the group hears each event.
-        #[serde(default)]
         group: Option<String>,
     },
     /// Hear them no more.
@@ -59,7 +59,6 @@ pub enum FromService {
         /// The name, or the pattern.
         event: String,
         /// The group.
-        #[serde(default)]
         group: Option<String>,
     },
     /// Events that were sent have been dealt with.
@@ -92,9 +91,8 @@ pub enum FromService {
         /// The invocation's.
         id: u64,
         /// What.
-        error: Fault,
+        error: Thrown,
         /// The kind that it is meant to be, where it is meant to be one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
     /// A value of the configuration is wanted.
@@ -128,13 +126,10 @@ pub enum FromService {
         /// Its whole name.
         service: String,
     },
-    /// Something that a later version knows. It is ignored.
-    #[serde(other)]
-    Unknown,
 }
 
 /// What a call says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// The caller's number for it.
     pub id: u64,
@@ -143,47 +138,41 @@ pub struct Call {
     /// Which method.
     pub method: String,
     /// How long it may take, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     /// How often it may be tried again; -1 for as often as there is time.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub retries: i64,
     /// How long one attempt may take, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
     /// Calls with the same key go to the same replica.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The invocation during which it is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<u64>,
 }
 
 /// Why something was not done, or what was thrown. The members that are not there do not apply.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// One of the document's list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// In words.
-    #[serde(default)]
     pub message: String,
     /// The service that was called.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub service: String,
     /// The method that was called.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
     /// The type of what was thrown.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where it was thrown.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub stack: String,
 }
 
 /// What a service is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToService {
     /// Run a method.
@@ -197,7 +186,7 @@ pub enum ToService {
         /// How long there is, in milliseconds.
         timeout: u64,
         /// Whether nobody wants the result.
-        #[serde(default, skip_serializing_if = "is_default")]
+        #[serde(skip_serializing_if = "is_default")]
         one_way: bool,
     },
     /// The result is not wanted any more.
@@ -219,10 +208,10 @@ pub enum ToService {
         /// Who told it.
         from: String,
         /// Whether those that listen without a group hear it.
-        #[serde(default, skip_serializing_if = "is_default")]
+        #[serde(skip_serializing_if = "is_default")]
         all: bool,
         /// The groups in which this replica was chosen to hear it.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         groups: Vec<String>,
     },
     /// A value of its configuration has changed, or was removed.
@@ -268,60 +257,29 @@ pub struct Payload {
     pub json: Option<u64>,
 }
 
-/// A message with the extent of its payload, as it is written.
-#[derive(Serialize, Deserialize)]
-struct Written<M> {
-    #[serde(flatten)]
-    message: M,
-    #[serde(flatten)]
-    extent: Extent,
-}
-
-/// The members that tell of a payload.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Extent {
-    /// How many bytes follow.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub payload: u64,
-    /// How many of them are JSON; none where all are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub json: Option<u64>,
-}
-
-impl Spoken for FromService {
-    const FAMILY: Family = Family::Service;
-}
-
-impl Spoken for ToService {
-    const FAMILY: Family = Family::Service;
-}
-
-impl Frame {
-    /// A message of the service family.
+impl ToService {
+    /// Its line, with what it says of the payload that follows.
     ///
     /// # Panics
-    /// Where `message` cannot be written as JSON: that is a mistake in its type, and no input's.
+    /// Never: it is plain data.
     #[must_use]
-    pub fn service<M: Serialize>(message: &M, payload: Payload) -> Self {
-        let extent = Extent { payload: payload.bytes.len() as u64, json: payload.json };
-        let header =
-            serde_json::to_vec(&Written { message, extent }).expect("service messages are plain data");
-        Self { family: Family::Service, header: header.into(), payload: payload.bytes }
+    pub fn line(&self, payload: &Payload) -> Vec<u8> {
+        let written = Written { message: self, payload: payload.bytes.len() as u64, json: payload.json };
+        let mut line = serde_json::to_vec(&written).expect("it is plain data");
+        line.push(b'\n');
+        line
     }
+}
 
-    /// Its payload, with what the header says of it.
-    ///
-    /// # Errors
-    /// Where the header says more than there is.
-    pub fn service_payload(&self) -> Result<Payload, Malformed> {
-        let extent: Extent =
-            serde_json::from_slice(&self.header).map_err(|error| Malformed::Text(error.to_string()))?;
-        let length = self.payload.len() as u64;
-        if extent.json.is_some_and(|json| json > length) || extent.payload != length {
-            return Err(Malformed::Text(format!("a payload of {length} bytes is not what the header says")));
-        }
-        Ok(Payload { bytes: self.payload.clone(), json: extent.json })
-    }
+/// A message with the extent of its payload, as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    message: &'a ToService,
+    #[serde(skip_serializing_if = "is_default")]
+    payload: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json: Option<u64>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -333,31 +291,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_written_as_the_document_says() {
-        let call = Call { id: 7, service: "db".into(), method: "get".into(), ..Call::default() };
-        let payload = Payload { bytes: Bytes::from_static(b"[1]"), json: None };
-        let frame = Frame::service(&FromService::Call(call.clone()), payload.clone());
+    fn a_service_is_told_what_the_document_lists() {
+        let line = |message: ToService, payload: &Payload| String::from_utf8(message.line(payload)).unwrap();
+        let bytes = Bytes::from_static(b"[1]xyz");
+        let invoke = ToService::Invoke {
+            id: 7,
+            method: "get".into(),
+            from: "web".into(),
+            timeout: 60_000,
+            one_way: false,
+        };
         assert_eq!(
-            std::str::from_utf8(&frame.header),
-            Ok(r#"{"type":"call","id":7,"service":"db","method":"get","payload":3}"#)
+            line(invoke, &Payload { bytes, json: Some(3) }),
+            r#"{"type":"invoke","id":7,"method":"get","from":"web","timeout":60000,"payload":6,"json":3}"#
+                .to_owned()
+                + "\n"
         );
-        assert_eq!(frame.parse(), Ok(FromService::Call(call)));
-        assert_eq!(frame.service_payload(), Ok(payload));
-    }
-
-    #[test]
-    fn what_a_header_says_of_its_payload_is_checked() {
-        for (header, payload, good) in [
-            (r#"{"type":"reply","id":1}"#, "", true),
-            (r#"{"type":"reply","id":1,"payload":2,"json":1}"#, "12", true),
-            (r#"{"type":"reply","id":1,"payload":2,"json":3}"#, "12", false),
-            (r#"{"type":"reply","id":1,"payload":1}"#, "12", false),
-            (r#"{"type":"reply","id":1}"#, "12", false),
-        ] {
-            let (header, payload) =
-                (Bytes::from_static(header.as_bytes()), Bytes::from_static(payload.as_bytes()));
-            let frame = Frame { family: Family::Service, header, payload };
-            assert_eq!(frame.service_payload().is_ok(), good, "{frame:?}");
-        }
+        assert_eq!(line(ToService::End { id: 1 }, &Payload::default()), "{\"type\":\"end\",\"id\":1}\n");
     }
 }

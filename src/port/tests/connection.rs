@@ -32,7 +32,7 @@ impl Listener {
 
     async fn accept(&self, token: &Token) -> Result<ConnectionPort, HandshakeError> {
         let (stream, _) = self.listener.accept().await.unwrap();
-        websocket::accept(stream, token, DEADLINE, 4 << 20).await
+        websocket::accept(stream, token, DEADLINE).await
     }
 
     /// A connection whose other end is bytes in a test's hands, after an upgrade as it should be.

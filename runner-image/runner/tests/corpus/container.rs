@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -72,9 +72,8 @@ impl Container {
             confinement: Some(confinement),
         };
         engine.stdin.take().unwrap().write_all(&serde_json::to_vec(&ticket).unwrap()).unwrap();
-        if network {
-            hand_over(listener).await.unwrap();
-        }
+        let host = booth.host_end.as_ref().unwrap().as_fd();
+        hand_over(listener, host, network).await.unwrap();
         fs::remove_file(folder.join(HAND_OVER)).unwrap();
         Self { name, engine }
     }
@@ -136,10 +135,11 @@ fn settings(folder: &Path, attacker: &Path, confinement: &Confinement) -> Vec<St
     settings
 }
 
-/// Hands the runner a line to a gateway that nobody listens at.
-async fn hand_over(listener: OwnedFd) -> io::Result<()> {
+/// Hands the runner its service's descriptor, and a line to a gateway that nobody listens at.
+async fn hand_over(listener: OwnedFd, host: BorrowedFd<'_>, network: bool) -> io::Result<()> {
     let (_gateway, line) = orchestrator_sandbox::descriptors::packet_pair()?;
     let listener = UnixStream::from_std(listener.into())?;
     let (socket, _) = listener.async_io(Interest::READABLE, || accept_packets(&listener)).await?;
-    send_packet(&socket, b"line", &[line.as_fd()])
+    let given = [host, line.as_fd()];
+    send_packet(&socket, b"given", &given[..1 + usize::from(network)])
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use orchestrator_port::launch::{Confinement, Sandbox};
-use orchestrator_port::message::control::{FromRemote, Order, Protocol};
+use orchestrator_port::message::control::{FromRemote, Order};
 use orchestrator_sandbox::descriptors::packet_pair;
 use rustix::process::geteuid;
 use support::{Booth, Controller, RunnerProcess, runner, runner_as, shell};
@@ -427,7 +427,7 @@ async fn run(case: &Case, column: Column, user: Option<u32>, writable: PathBuf, 
     let order = Order {
         command: vec![attacker, ROLE.into(), case.name.into()],
         env: victims.environment(port),
-        ..shell(Protocol::None, "")
+        ..shell("")
     };
     controller.run(order).await;
     let rest = controller.rest().await;
@@ -448,7 +448,7 @@ fn start(booth: &Booth, user: Option<u32>, confinement: Confinement, line: Borro
         chown(&booth.root, Some(user), Some(user)).unwrap();
     }
     let ticket = booth.ticket_to(&booth.token, Some(confinement));
-    let descriptors = [ticket.as_fd(), line];
+    let descriptors = [ticket.as_fd(), booth.host_end.as_ref().expect("it is there").as_fd(), line];
     match user {
         Some(user) => runner_as(user, &["remote"], &descriptors),
         None => runner(&["remote"], &descriptors),

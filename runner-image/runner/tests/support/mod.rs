@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchestrator_port::bundle::{self, Entry, EntryPath};
 use orchestrator_port::launch::{Confinement, Ticket};
-use orchestrator_port::message::control::{FromRemote, Order, Probe, Protocol, Stream, ToRemote};
-use orchestrator_port::{Frame, LONGEST_PAYLOAD, PortClosed, PortReceiver, PortSender, Token, websocket};
+use orchestrator_port::message::control::{FromRemote, Order, Probe, Stream, ToRemote};
+use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
-use orchestrator_sandbox::descriptors::sealed_program;
+use orchestrator_sandbox::descriptors::{sealed_program, stream_pair};
 use orchestrator_sandbox::spawn::{Child, Launch, Program};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -111,6 +111,10 @@ pub(crate) struct Booth {
     pub(crate) folder: TempDir,
     pub(crate) root: PathBuf,
     pub(crate) token: Token,
+    /// The service's descriptor 3, from the orchestrator's side.
+    pub(crate) host: std::os::unix::net::UnixStream,
+    /// And from its own, until a runner has it.
+    pub(crate) host_end: Option<OwnedFd>,
     listener: UnixListener,
 }
 
@@ -120,7 +124,8 @@ impl Booth {
         let root = folder.path().join("root");
         std::fs::create_dir(&root).unwrap();
         let listener = UnixListener::bind(folder.path().join("port")).unwrap();
-        Self { folder, root, token: Token::generate(), listener }
+        let (host, host_end) = stream_pair().unwrap();
+        Self { folder, root, token: Token::generate(), host: host.into(), host_end: Some(host_end), listener }
     }
 
     pub(crate) fn ticket(&self, token: &Token) -> OwnedFd {
@@ -142,12 +147,12 @@ impl Booth {
     /// Meets a runner that has another token.
     pub(crate) async fn refuse(&self) {
         let (stream, _) = timeout(DEADLINE, self.listener.accept()).await.unwrap().unwrap();
-        assert!(websocket::accept(stream, &self.token, DEADLINE, LONGEST_PAYLOAD).await.is_err());
+        assert!(websocket::accept(stream, &self.token, DEADLINE).await.is_err());
     }
 
     pub(crate) async fn accept(&self) -> (PortSender, PortReceiver) {
         let (stream, _) = timeout(DEADLINE, self.listener.accept()).await.unwrap().unwrap();
-        websocket::accept(stream, &self.token, DEADLINE, LONGEST_PAYLOAD).await.unwrap().split()
+        websocket::accept(stream, &self.token, DEADLINE).await.unwrap().split()
     }
 }
 
@@ -167,18 +172,19 @@ pub(crate) struct Start {
 impl Start {
     /// A runner that has said that it is ready.
     pub(crate) async fn ready() -> Self {
-        let booth = Booth::new();
-        let process = runner(&["remote"], &[booth.ticket(&booth.token).as_fd()]);
+        let mut booth = Booth::new();
+        let host_end = booth.host_end.take().unwrap();
+        let process = runner(&["remote"], &[booth.ticket(&booth.token).as_fd(), host_end.as_fd()]);
         let (sender, receiver) = booth.accept().await;
         let mut controller = Controller { sender, receiver };
         assert!(matches!(controller.hear().await, FromRemote::Ready { .. }));
         Self { booth, process, controller }
     }
 
-    /// A runner that runs a shell script with this protocol.
-    pub(crate) async fn shell(protocol: Protocol, script: &str) -> Self {
+    /// A runner that runs a shell script.
+    pub(crate) async fn shell(script: &str) -> Self {
         let mut start = Self::ready().await;
-        start.controller.run(shell(protocol, script)).await;
+        start.controller.run(shell(script)).await;
         start
     }
 }
@@ -194,12 +200,8 @@ impl Controller {
 
     /// Runs an order, to where its process runs.
     pub(crate) async fn run(&mut self, order: Order) {
-        let protocol = order.protocol;
         self.tell(ToRemote::Run(order), b"").await;
         assert!(matches!(self.hear().await, FromRemote::Running { .. }));
-        if protocol == Protocol::None {
-            assert_eq!(self.hear().await, FromRemote::Started { methods: Vec::new(), health: false });
-        }
     }
 
     /// What comes next, figures left out.
@@ -274,12 +276,11 @@ pub(crate) struct Rest {
     pub(crate) messages: Vec<FromRemote>,
 }
 
-pub(crate) fn shell(protocol: Protocol, script: &str) -> Order {
+pub(crate) fn shell(script: &str) -> Order {
     Order {
         service: "shop/cart".into(),
         replica: 2,
         command: ["/bin/sh", "-c", script].map(Into::into).into(),
-        protocol,
         ..Order::default()
     }
 }

@@ -1,7 +1,7 @@
 //! The `docker` back end: a container for each start, with the runner as its first process.
 //!
 //! ```text
-//!   create -> inspect: as asked? -> attach, start -> ticket into standard input -> hand over the line -> (runner connects)
+//!   create -> inspect: as asked? -> attach, start -> ticket into standard input -> hand over the rest -> (runner connects)
 //!   gone   <- removed by the engine, with its first process's end <- connection lost, or killed
 //! ```
 //!
@@ -22,7 +22,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) use image::ImageProgram;
 pub use pull::{OnPull, PullProgress};
 pub use runner_image::RunnerImages;
 
-use super::{Environment, EnvironmentError};
+use super::{Environment, EnvironmentError, Given};
 use crate::Project;
 use crate::confinement::group_limits;
 use engine::refused;
@@ -232,20 +232,16 @@ impl DockerEnvironment {
         }
     }
 
-    async fn bring_up(&mut self, ticket: Ticket, gateway: Option<OwnedFd>) -> Result<(), EnvironmentError> {
+    async fn bring_up(&mut self, ticket: Ticket, given: Given) -> Result<(), EnvironmentError> {
         let creations = Arc::clone(&self.containers.engine.creations);
         let _place = creations.acquire_owned().await.map_err(|_| EngineError::Ended)?;
         let plan = self.plan(&ticket)?;
         let text = super::ticket_text(&inside(ticket, &plan.volumes)).map_err(EnvironmentError::Ticket)?;
-        let hand_over =
-            gateway.map(|line| Ok((self.listen()?, line))).transpose().map_err(EngineError::Sockets)?;
+        let hand_over = self.listen().map_err(EngineError::Sockets)?;
         self.open_folder().map_err(EngineError::Sockets)?;
         let id = self.create(body(&plan)).await?;
         self.start_with(&id, &text).await?;
-        if let Some((listener, line)) = hand_over {
-            self.hand_over(&listener, &line).await?;
-        }
-        Ok(())
+        Ok(self.hand_over(&hand_over, given).await?)
     }
 
     /// What is asked of the engine for this ticket.
@@ -341,18 +337,20 @@ impl DockerEnvironment {
         Ok(())
     }
 
-    /// Hands the runner its line to the gateway, and nobody else: by then nobody else is in the container, and the kernel
-    /// says who asks.
-    async fn hand_over(&mut self, listener: &UnixStream, line: &OwnedFd) -> Result<(), EngineError> {
+    /// Hands the runner what it is given, and nobody else: by then nobody else is in the container, and the kernel says who
+    /// asks.
+    async fn hand_over(&mut self, listener: &UnixStream, given: Given) -> Result<(), EngineError> {
+        let given: Vec<_> = given.descriptors().collect();
+        let descriptors: Vec<_> = given.iter().map(AsFd::as_fd).collect();
         let handed = async {
             loop {
                 let accepted = listener.async_io(Interest::READABLE, || accept_packets(listener));
                 let (socket, pid) = accepted.await?;
                 if u32::try_from(pid).ok() == self.runner() {
                     // A packet into a new socket finds room.
-                    return send_packet(&socket, b"line", &[line.as_fd()]);
+                    return send_packet(&socket, b"given", &descriptors);
                 }
-                tracing::warn!(pid, "somebody else asked for a start's line to the gateway");
+                tracing::warn!(pid, "somebody else asked for what a start's runner is given");
             }
         };
         let mut life = self.life.clone();
@@ -410,12 +408,8 @@ async fn complain(
 }
 
 impl Environment for DockerEnvironment {
-    fn start(
-        &mut self,
-        ticket: Ticket,
-        gateway: Option<OwnedFd>,
-    ) -> BoxFuture<'_, Result<(), EnvironmentError>> {
-        self.bring_up(ticket, gateway).boxed()
+    fn start(&mut self, ticket: Ticket, given: Given) -> BoxFuture<'_, Result<(), EnvironmentError>> {
+        self.bring_up(ticket, given).boxed()
     }
 
     fn runner(&self) -> Option<u32> {
