@@ -15,7 +15,7 @@
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process;
 
@@ -148,10 +148,27 @@ fn die_with(alive: &PipeReader) -> Result<(), EnterError> {
 }
 
 /// Waits for the first process of the namespaces, and ends as it has ended. Its users are its own until then.
-fn outlast(child: Pid, _lifeline: PipeWriter, _users: Option<UserPair>) -> ! {
+fn outlast(child: Pid, lifeline: PipeWriter, users: Option<UserPair>) -> ! {
+    // Whoever else holds a start's descriptors keeps their other ends from seeing that they were closed.
+    let mut kept = vec![lifeline.as_raw_fd()];
+    kept.extend(users.as_ref().map(|users| users.kept_by().as_raw_fd()));
+    close_all_but(kept);
     let status = wait(child).ok();
     // What it has to say about its end, the other one has said itself.
     process::exit(status.and_then(WaitStatus::exit_status).unwrap_or(1))
+}
+
+/// Closes what is open, but for the three that every process has, and these.
+fn close_all_but(mut kept: Vec<RawFd>) {
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().chain([RawFd::MAX]) {
+        if first < end {
+            // SAFETY: numbers. Whoever owns one of these descriptors is not used any more: the caller only waits.
+            unsafe { libc::close_range(first.cast_unsigned(), (end - 1).cast_unsigned(), 0) };
+        }
+        first = end.saturating_add(1);
+    }
 }
 
 /// A new network namespace has a loopback interface, switched off.

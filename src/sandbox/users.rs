@@ -46,7 +46,7 @@ pub struct UserPair {
     /// The runner's. The next one is the service's.
     first: u32,
     /// A name that only one process can have, in the host's network namespace; the kernel takes it back.
-    _claim: UnixListener,
+    claim: UnixListener,
 }
 
 /// Why there is no pair of users.
@@ -74,12 +74,17 @@ impl UserPair {
             let name = format!("orchestrator/user/{first}");
             let address = SocketAddr::from_abstract_name(name).map_err(UserError::Claim)?;
             match UnixListener::bind_addr(&address) {
-                Ok(claim) => return Ok(Self { first, _claim: claim }),
+                Ok(claim) => return Ok(Self { first, claim }),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(UserError::Claim(error)),
             }
         }
         Err(UserError::NoneLeft)
+    }
+
+    /// What keeps them from being anybody else's, for as long as it is open.
+    pub(crate) fn kept_by(&self) -> &UnixListener {
+        &self.claim
     }
 
     /// The service's user on the host.

@@ -7,6 +7,7 @@ mod cli;
 mod control_api;
 mod docker;
 mod history;
+mod host_protocol;
 mod hostile;
 mod house;
 mod images;

@@ -5,12 +5,15 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { setImmediate } from "node:timers";
 import { pathToFileURL } from "node:url";
 import { offered } from "./service.mjs";
 import { makeTalk } from "./talk.mjs";
 
 const DESCRIPTOR = 3;
 const TEXT_LIMIT = 64 * 1024;
+// How many bytes wait for the end of a turn at most, about.
+const HELD = 64 * 1024;
 const folder = process.cwd();
 const code = process.argv[2];
 const isJob = process.env.ORCHESTRATOR_KIND === "job";
@@ -26,7 +29,36 @@ const nap = new Int32Array(new SharedArrayBuffer(4));
 // Half of a character, which JavaScript allows in a text, is nothing that a line of JSON can hold.
 const wellFormed = (_key, value) => (typeof value === "string" ? value.toWellFormed() : value);
 
-// Waits until the runner has taken all of it: what is said last is never lost, and nothing is queued here.
+// What is for other services: the first of a turn of the event loop is written at once, the others together at its end.
+let turn = false;
+let held = [];
+let heldSize = 0;
+
+function writeSoon(bytes) {
+  if (!turn) {
+    turn = true;
+    setImmediate(endTurn);
+    return write(bytes);
+  }
+  held.push(bytes);
+  heldSize += bytes.length;
+  if (heldSize > HELD) flush();
+}
+
+function endTurn() {
+  turn = false;
+  flush();
+}
+
+function flush() {
+  const bytes = held;
+  [held, heldSize] = [[], 0];
+  if (bytes.length > 0) write(Buffer.concat(bytes));
+}
+
+process.on("exit", flush);
+
+// Waits until all of it is on its way: what is said last is never lost.
 function write(bytes) {
   let rest = bytes;
   while (rest.length > 0) {
@@ -40,6 +72,7 @@ function write(bytes) {
 }
 
 function say(message) {
+  flush();
   write(Buffer.from(JSON.stringify(message, wellFormed) + "\n"));
 }
 
@@ -100,7 +133,7 @@ const talk = makeTalk({
       if (parts.length > 0) message.json = body.length;
     }
     const line = JSON.stringify(message, wellFormed) + "\n";
-    write(body === undefined ? Buffer.from(line) : Buffer.concat([Buffer.from(line), body, ...parts]));
+    writeSoon(body === undefined ? Buffer.from(line) : Buffer.concat([Buffer.from(line), body, ...parts]));
   },
   run: (invocation, deed) => invocations.run(invocation, deed),
   current: () => invocations.getStore(),

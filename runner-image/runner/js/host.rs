@@ -107,6 +107,7 @@ impl Host {
     /// Runs the module of this name until it is over.
     pub(super) fn run(mut self, modules: &super::modules::Modules, entry: &str) -> Exit {
         let Err(exit) = self.load(modules, entry).and_then(|()| self.serve());
+        self.sender.end_turn();
         // The process ends now: taking the heap apart, an object at a time, would only delay that.
         std::mem::forget(self);
         exit

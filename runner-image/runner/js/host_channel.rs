@@ -1,11 +1,12 @@
 //! [`HostChannel`]: the host's end of docs/host-protocol.md, on descriptor 3.
 //!
-//! Sending blocks until the runner has taken the message: a slow reader slows its writers, and nothing is queued here.
+//! The first message of a turn is sent at once; further ones for other services are held until its end, and go together.
+//! Sending blocks until the messages are on their way: a slow reader slows its writers, and next to nothing is queued here.
 //! Receiving never blocks; [`HostChannel::wait`] is the one place where the host sleeps.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use orchestrator_port::message::control::Thrown;
@@ -13,6 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
+
+/// How many bytes are held at most, but for the message that is too much.
+const HELD: usize = 64 << 10;
 
 /// The longest line that is read: the protocol's own limit.
 const LINE_LIMIT: usize = 1 << 20;
@@ -80,20 +84,42 @@ pub(super) struct Said {
 /// The sending half, for everything that has something to say: also for the watchdog, on its own thread.
 #[derive(Debug)]
 pub(super) struct HostSender {
-    /// Held while a message is written, so that no two of them mix.
-    socket: Mutex<OwnedFd>,
+    /// Locked while a message is written, so that no two of them mix.
+    outgoing: Mutex<Outgoing>,
+}
+
+/// What is on its way out.
+#[derive(Debug)]
+struct Outgoing {
+    socket: OwnedFd,
+    /// Whole messages.
+    held: Vec<u8>,
+    /// Whether one has been sent in this turn.
+    has_sent: bool,
+}
+
+impl Outgoing {
+    /// Sends what is held, and then this.
+    fn send(&mut self, bytes: &[u8]) {
+        if !self.held.is_empty() {
+            write_all(self.socket.as_fd(), &self.held);
+            self.held.clear();
+        }
+        write_all(self.socket.as_fd(), bytes);
+        self.has_sent = true;
+    }
 }
 
 impl HostSender {
     /// Sends a message, and waits until it is on its way. That the runner is gone is not told here: the receiving
     /// half sees it, and the host exits.
     pub(super) fn send(&self, message: &ToRunner<'_>) {
-        let Ok(line) = line(message) else { return };
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        write_all(socket.as_fd(), &line);
+        if let Ok(line) = line(message) {
+            self.outgoing().send(&line);
+        }
     }
 
-    /// Sends a message of JSON for other services, with a payload of JSON and perhaps of bytes, and waits until it is on its way.
+    /// Sends a message of JSON for other services, with a payload of JSON and perhaps of bytes: now, or at the end of the turn.
     pub(super) fn send_payload(&self, header: &str, json: &str, behind: Option<&[u8]>) {
         let mut message = header.as_bytes().to_vec();
         if !json.is_empty() {
@@ -109,14 +135,31 @@ impl HostSender {
         message.push(b'\n');
         message.extend_from_slice(json.as_bytes());
         message.extend_from_slice(behind.unwrap_or_default());
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        write_all(socket.as_fd(), &message);
+        let mut outgoing = self.outgoing();
+        if outgoing.has_sent && outgoing.held.len() < HELD {
+            outgoing.held.extend_from_slice(&message);
+        } else {
+            outgoing.send(&message);
+        }
+    }
+
+    /// The turn is over: sends what is held, and waits until it is on its way.
+    pub(super) fn end_turn(&self) {
+        let mut outgoing = self.outgoing();
+        if !outgoing.held.is_empty() {
+            outgoing.send(&[]);
+        }
+        outgoing.has_sent = false;
+    }
+
+    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a message, unless another is being written at this moment.
     pub(super) fn try_send(&self, message: &ToRunner<'_>) {
-        if let (Ok(line), Ok(socket)) = (line(message), self.socket.try_lock()) {
-            write_all(socket.as_fd(), &line);
+        if let (Ok(line), Ok(mut outgoing)) = (line(message), self.outgoing.try_lock()) {
+            outgoing.send(&line);
         }
     }
 }
@@ -151,7 +194,8 @@ impl HostChannel {
     /// # Errors
     /// Where the descriptor cannot be duplicated.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let sender = Arc::new(HostSender { socket: Mutex::new(socket.try_clone()?) });
+        let outgoing = Outgoing { socket: socket.try_clone()?, held: Vec::new(), has_sent: false };
+        let sender = Arc::new(HostSender { outgoing: Mutex::new(outgoing) });
         Ok(Self { socket, sender, received: Vec::new(), begun: None })
     }
 
@@ -160,8 +204,10 @@ impl HostChannel {
         Arc::clone(&self.sender)
     }
 
-    /// Sleeps until there is something to receive here or on `other`, or until that moment; without one, for ever.
+    /// Ends the turn, and sleeps until there is something to receive here or on `other`, or until that moment; without one,
+    /// for ever.
     pub(super) fn wait(&self, other: Option<BorrowedFd<'_>>, until: Option<Instant>) {
+        self.sender.end_turn();
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         let other = other.unwrap_or(self.socket.as_fd());
         let mut both =
@@ -283,6 +329,31 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn what_is_said_in_one_turn_goes_together_after_the_first_and_in_order() {
+        let (channel, mut runner) = channel();
+        let sender = channel.sender();
+        let mut heard = || {
+            let mut bytes = [0; 1000];
+            runner.set_nonblocking(true).unwrap();
+            let count = std::io::Read::read(&mut runner, &mut bytes).unwrap_or(0);
+            String::from_utf8(bytes[..count].to_vec()).unwrap()
+        };
+        sender.send_payload("{\"id\":1}", "[]", None);
+        assert_eq!(heard(), "{\"id\":1,\"payload\":2}\n[]");
+        sender.send_payload("{\"id\":2}", "", None);
+        sender.send_payload("{\"id\":3}", "", None);
+        assert_eq!(heard(), "");
+        sender.send(&ToRunner::Close);
+        assert_eq!(heard(), "{\"id\":2}\n{\"id\":3}\n{\"type\":\"close\"}\n");
+        sender.send_payload("{\"id\":4}", "", None);
+        sender.end_turn();
+        assert_eq!(heard(), "{\"id\":4}\n");
+        sender.end_turn();
+        sender.send_payload("{\"id\":5}", "", None);
+        assert_eq!(heard(), "{\"id\":5}\n");
+    }
 
     fn channel() -> (HostChannel, UnixStream) {
         let (host, runner) = UnixStream::pair().unwrap();
