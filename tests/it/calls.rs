@@ -582,3 +582,78 @@ fn python_services_open_children_and_watch_their_configuration() {
 "#,
     );
 }
+
+/// What a service asks while it serves, whenever that is, has no more time than its caller, and goes with it.
+fn asks_within_its_callers_time(runtime: &str, code: &str) {
+    if runtime != "js" && missing(if runtime == "python" { "python3" } else { runtime }, "nested calls") {
+        return;
+    }
+    let project = TestProject::new(&format!(
+        r#"  leaf:
+    runtime: js
+    code: |
+      import {{ current }} from "orchestrator";
+      export const quick = () => 1;
+      export const left = () => current().deadline - Date.now();
+      export const hang = () => new Promise(() => current().signal.addEventListener("abort", () => console.log("leaf was told")));
+  middle:
+    runtime: {runtime}
+    permissions: {{ services: [{{ name: leaf, call: ["*"] }}] }}
+    code: |{code}
+  web:
+    runtime: js
+    permissions: {{ services: [{{ name: middle, call: ["*"] }}] }}
+    code: |
+      import {{ services }} from "orchestrator";
+      export async function check() {{
+        const {{ middle }} = services;
+        const left = await Promise.all([5, 20, 10].map((s) => middle.relay.options({{ timeout: s * 1000 }})()));
+        console.log("within", left.map((ms) => [5, 10, 20].find((s) => ms <= s * 1000)).join());
+        await middle.hang.options({{ timeout: "100ms" }})().catch((error) => console.log(error.code));
+      }}
+"#
+    ));
+    let mut up = project.up();
+    up.wait_for("all 3 services are up");
+    assert_eq!(project.run(&["call", "web", "check"]).code, Some(0));
+    up.wait_for("| leaf was told");
+    up.interrupt();
+    let (_, text) = up.end();
+    assert!(text.contains("| within 5,20,10"), "{text}");
+    assert!(text.contains("| timeout"), "{text}");
+}
+
+const RELAY_JS: &str = r#"
+      import { services } from "orchestrator";
+      const { leaf } = services;
+      const rest = () => new Promise((resolve) => setTimeout(resolve, 10));
+      export async function relay() { await rest(); await leaf.quick(); await rest(); return leaf.left(); }
+      export async function hang() { await leaf.quick(); await rest(); return leaf.hang(); }
+"#;
+
+#[test]
+fn what_an_embedded_service_asks_while_it_serves_is_within_its_callers_time() {
+    asks_within_its_callers_time("js", RELAY_JS);
+}
+
+#[test]
+fn what_a_node_service_asks_while_it_serves_is_within_its_callers_time() {
+    asks_within_its_callers_time("node", RELAY_JS);
+}
+
+#[test]
+fn what_a_python_service_asks_while_it_serves_is_within_its_callers_time() {
+    let code = r"
+      import asyncio
+      from orchestrator import services
+      leaf = services.leaf
+      async def relay():
+          await asyncio.sleep(0.01)
+          await leaf.quick()
+          return await leaf.left()
+      async def hang():
+          await leaf.quick()
+          return await leaf.hang()
+";
+    asks_within_its_callers_time("python", code);
+}

@@ -137,6 +137,8 @@ const talk = makeTalk({
   },
   run: (invocation, deed) => invocations.run(invocation, deed),
   current: () => invocations.getStore(),
+  // Node remembers by itself.
+  resume: () => {},
   busy: (flag) => {
     if (isJob) channel[flag ? "ref" : "unref"]();
   },

@@ -4,6 +4,7 @@
 // host: { send(message, text, parts)   one message; its payload is the JSON text, and the bytes behind it
 //         run(call, deed)              does something during an invocation
 //         current()                    the invocation during which this is done, if any
+//         resume(call)                 what follows is done during this one, or during none
 //         busy(flag)                   whether an answer is waited for
 //         describe(error)              { name, message, stack }
 //         complain(text) }             what nobody else can be told
@@ -97,6 +98,7 @@ export function makeTalk(host) {
     message.id = ++last;
     send(message, value);
     if (asked.size === 0) host.busy(true);
+    entry.during = host.current();
     asked.set(message.id, entry);
     return message.id;
   }
@@ -457,6 +459,7 @@ export function makeTalk(host) {
     const entry = asked.get(message.id);
     if (entry === undefined) return;
     const { items } = entry;
+    host.resume(entry.during);
     switch (message.type) {
       case "reply":
         if (items) return items.end();
@@ -487,12 +490,14 @@ export function makeTalk(host) {
         return;
       case "cancel": {
         const invocation = serving.get(message.id);
+        host.resume(invocation);
         left(message.id);
         return invocation?.cancel();
       }
       case "credit": {
         const invocation = serving.get(message.id);
         if (invocation === undefined) return;
+        host.resume(invocation);
         invocation.credit += message.items;
         return invocation.wake?.();
       }

@@ -16,6 +16,7 @@ use orchestrator_port::message::control::Thrown;
 use rquickjs::promise::PromiseState;
 use rquickjs::{Object, Persistent, Promise};
 
+use super::current::Current;
 use super::engine::{Engine, Uncaught};
 use super::exports::{Exports, Hook};
 use super::host_channel::{FromRunner, HostChannel, HostSender, ToRunner};
@@ -69,6 +70,7 @@ pub(super) struct Host {
     timers: Timers,
     io: Io,
     talk: Talk,
+    current: Current,
     kind: Kind,
     phase: Phase,
     /// Set when the code is loaded.
@@ -87,6 +89,7 @@ impl Host {
         timers: Timers,
         io: Io,
         talk: Talk,
+        current: Current,
         kind: Kind,
     ) -> Self {
         Self {
@@ -96,6 +99,7 @@ impl Host {
             timers,
             io,
             talk,
+            current,
             kind,
             phase: Phase::Starting,
             namespace: None,
@@ -285,6 +289,7 @@ impl Host {
     }
 
     fn turn<T>(&self, run: impl FnOnce(&rquickjs::Ctx<'_>) -> rquickjs::Result<T>) -> Result<T, Exit> {
+        self.current.set(None);
         self.engine.turn(run).map_err(|uncaught| self.except(uncaught))
     }
 

@@ -325,7 +325,7 @@ fn timespec(duration: Duration) -> Timespec {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -337,7 +337,7 @@ mod tests {
         let mut heard = || {
             let mut bytes = [0; 1000];
             runner.set_nonblocking(true).unwrap();
-            let count = std::io::Read::read(&mut runner, &mut bytes).unwrap_or(0);
+            let count = runner.read(&mut bytes).unwrap_or(0);
             String::from_utf8(bytes[..count].to_vec()).unwrap()
         };
         sender.send_payload("{\"id\":1}", "[]", None);

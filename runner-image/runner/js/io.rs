@@ -16,6 +16,7 @@ use rquickjs::{Ctx, Exception, Function, Object, Persistent, Result, TypedArray,
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::current::{Current, Then};
 use super::host_channel::write_all;
 use super::text;
 use super::watchdog::Watchdog;
@@ -36,6 +37,7 @@ pub(super) struct Io {
     service: Rc<str>,
     secrets: Rc<BTreeMap<String, Vec<u8>>>,
     watchdog: Arc<Watchdog>,
+    current: Current,
     /// Whether there is a `fetch` in `globalThis`.
     fetch: bool,
     state: Rc<RefCell<State>>,
@@ -47,13 +49,22 @@ struct State {
     /// Whether nobody answers any more. The socket is kept: this process closes nothing.
     lost: bool,
     decoder: Decoder<Done>,
-    /// By number, who waits for which answer, and whether the payload is to be a text.
-    asked: HashMap<u64, (Persistent<Function<'static>>, bool)>,
+    /// By number, who waits for which answer.
+    asked: HashMap<u64, Asker>,
     last: u64,
     /// What goes out with the next request.
     body: Vec<u8>,
     /// What the script has made, once it was needed.
     made: Option<Persistent<Object<'static>>>,
+}
+
+/// Who waits for an answer.
+struct Asker {
+    callback: Persistent<Function<'static>>,
+    /// Whether the payload is to be a text.
+    as_text: bool,
+    /// During what it was asked.
+    during: Then,
 }
 
 impl Io {
@@ -66,6 +77,7 @@ impl Io {
         service: &str,
         secrets: BTreeMap<String, Vec<u8>>,
         watchdog: Arc<Watchdog>,
+        current: Current,
     ) -> io::Result<Self> {
         let greeting = socket.as_ref().map(greeting).transpose()?.unwrap_or_default();
         let state = State {
@@ -81,6 +93,7 @@ impl Io {
             service: service.into(),
             secrets: Rc::new(secrets),
             watchdog,
+            current,
             fetch: greeting.fetch,
             state: Rc::new(RefCell::new(state)),
         })
@@ -151,7 +164,8 @@ impl Io {
     /// With what the callback throws.
     pub(super) fn settle(&self, ctx: &Ctx<'_>, answer: Message<Done>) -> Result<()> {
         let asked = self.state.borrow_mut().asked.remove(&answer.id);
-        let Some((callback, as_text)) = asked else { return Ok(()) };
+        let Some(Asker { callback, as_text, during }) = asked else { return Ok(()) };
+        self.current.set(during);
         let callback = callback.restore(ctx)?;
         let payload = match as_text {
             true => rquickjs::String::from_str(ctx.clone(), &String::from_utf8_lossy(&answer.payload))
@@ -210,7 +224,8 @@ impl Io {
             let mut state = self.state.borrow_mut();
             state.last += 1;
             let id = state.last;
-            state.asked.insert(id, (Persistent::save(ctx, callback), as_text));
+            let callback = Persistent::save(ctx, callback);
+            state.asked.insert(id, Asker { callback, as_text, during: self.current.now() });
             id
         };
         self.send(id, &request, &body);

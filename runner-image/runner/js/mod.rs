@@ -6,6 +6,7 @@
 //! do itself (`io.rs`). So the process needs few system calls, and has the others taken away before any of the service's
 //! code runs.
 
+mod current;
 mod engine;
 mod exports;
 mod globals;
@@ -38,6 +39,7 @@ use orchestrator_sandbox::{descriptors, seccomp};
 
 use crate::js_io::messages;
 
+use self::current::Current;
 use self::engine::Engine;
 use self::host::{Exit, Host, Kind};
 use self::host_channel::{HostChannel, ToRunner};
@@ -136,13 +138,14 @@ impl Start {
             process::exit(1);
         })?;
         let (service, replica) = (self.service, self.replica);
-        let io = Io::new(self.asking, &service, self.secrets, Arc::clone(&watchdog))?;
+        let current = Current::default();
+        let io = Io::new(self.asking, &service, self.secrets, Arc::clone(&watchdog), current.clone())?;
         let (sender, output) = (channel.sender(), Output::new(Arc::clone(&watchdog)));
-        let talk = Talk::new(Arc::clone(&sender), output.clone(), Arc::clone(&watchdog));
+        let talk = Talk::new(Arc::clone(&sender), output.clone(), Arc::clone(&watchdog), current.clone());
         let (io_api, talk_api) = (io.clone(), talk.clone());
         let api = ServiceApi { service, replica, sender, output: output.clone(), io: io_api, talk: talk_api };
         let (modules, entry) = Modules::read(&self.folder, &self.code, api)?;
-        Ok(Loaded { channel, watchdog, output, io, talk, modules, entry, kind: self.kind })
+        Ok(Loaded { channel, watchdog, output, io, talk, current, modules, entry, kind: self.kind })
     }
 }
 
@@ -153,6 +156,7 @@ struct Loaded {
     output: Output,
     io: Io,
     talk: Talk,
+    current: Current,
     modules: Modules,
     entry: String,
     kind: Kind,
@@ -164,14 +168,14 @@ impl Loaded {
     /// # Errors
     /// Where there can be no engine to run it in.
     fn run(self) -> Result<Exit, Box<dyn Error>> {
-        let timers = Timers::default();
+        let timers = Timers::new(self.current.clone());
         let engine = Engine::new(self.modules.clone(), self.watchdog)?;
         engine.with(|ctx| {
             timers.install(&ctx)?;
             self.io.install(&ctx)?;
             globals::install(&ctx, &self.output)
         })?;
-        Ok(Host::new(engine, self.channel, timers, self.io, self.talk, self.kind)
+        Ok(Host::new(engine, self.channel, timers, self.io, self.talk, self.current, self.kind)
             .run(&self.modules, &self.entry))
     }
 }

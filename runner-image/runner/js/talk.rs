@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rquickjs::context::EvalOptions;
 use rquickjs::{Ctx, Function, IntoJs as _, Module, Object, Persistent, Promise, Result, TypedArray, Value};
 
+use super::current::Current;
 use super::host_channel::{HostSender, Said};
 use super::output::{Output, Stream};
 use super::watchdog::Watchdog;
@@ -33,6 +34,7 @@ pub(super) struct Talk {
     sender: Arc<HostSender>,
     output: Output,
     watchdog: Arc<Watchdog>,
+    current: Current,
     /// Whether an answer is waited for.
     busy: Rc<Cell<bool>>,
     /// What can be called, once that is known.
@@ -43,9 +45,14 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Speaks by this sender. Time in which the runner does not listen is not counted as the service's own.
-    pub(super) fn new(sender: Arc<HostSender>, output: Output, watchdog: Arc<Watchdog>) -> Self {
+    pub(super) fn new(
+        sender: Arc<HostSender>,
+        output: Output,
+        watchdog: Arc<Watchdog>,
+        current: Current,
+    ) -> Self {
         let (busy, methods, made) = Default::default();
-        Self { sender, output, watchdog, busy, methods, made }
+        Self { sender, output, watchdog, current, busy, methods, made }
     }
 
     /// Whether no answer is waited for.
@@ -134,6 +141,11 @@ impl Talk {
             watchdog.uncounted(|| sender.send_payload(&header, &json, bytes));
         };
         natives.set("send", Function::new(ctx.clone(), send)?)?;
+        let entered = self.current.clone();
+        let enter = move |ctx: Ctx<'js>, invocation: Value<'js>| entered.enter(&ctx, invocation);
+        natives.set("enter", Function::new(ctx.clone(), enter)?)?;
+        let current = self.current.clone();
+        natives.set("current", Function::new(ctx.clone(), move |ctx: Ctx<'js>| current.get(&ctx))?)?;
         let busy = Rc::clone(&self.busy);
         natives.set("busy", Function::new(ctx.clone(), move |flag: bool| busy.set(flag))?)?;
         let describe = |ctx: Ctx<'js>, error: Value<'js>| -> Result<Object<'js>> {

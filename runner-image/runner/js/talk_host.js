@@ -1,9 +1,7 @@
 // What talk.mjs is given by this host.
-({ send, append, busy, describe, complain }) => {
+({ send, append, enter, current, busy, describe, complain }) => {
   const CHUNK = 8192;
 
-  // Known as long as what an invocation calls does not wait: there is nothing in the engine that would remember it.
-  let current;
   return {
     send(message, text, parts) {
       for (const part of parts) {
@@ -13,16 +11,13 @@
       }
       send(JSON.stringify(message), text, parts.length > 0);
     },
+    // To the end of the turn.
     run(invocation, deed) {
-      const before = current;
-      current = invocation;
-      try {
-        return deed();
-      } finally {
-        current = before;
-      }
+      enter(invocation);
+      return deed();
     },
-    current: () => current,
+    resume: enter,
+    current,
     busy,
     describe,
     complain,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rquickjs::function::{Opt, Rest};
 use rquickjs::{Ctx, Exception, Function, Persistent, Result, Value};
 
+use super::current::{Current, Then};
+
 /// How many timers there can be at one time: they are kept outside of the heap that is limited.
 const COUNT_LIMIT: usize = 100_000;
 
@@ -18,6 +20,7 @@ const DELAY_LIMIT: f64 = 2_147_483_647.0;
 #[derive(Clone, Default)]
 pub(super) struct Timers {
     table: Rc<RefCell<Table>>,
+    current: Current,
 }
 
 #[derive(Default)]
@@ -29,7 +32,10 @@ struct Table {
     last: u32,
 }
 
+#[derive(Clone)]
 struct Timer {
+    /// During what it was set.
+    during: Then,
     callback: Persistent<Function<'static>>,
     arguments: Vec<Persistent<Value<'static>>>,
     /// How long after each call the next one is, for an interval.
@@ -39,9 +45,15 @@ struct Timer {
 /// A timer whose moment has come.
 pub(super) struct Due {
     timer: Timer,
+    current: Current,
 }
 
 impl Timers {
+    /// No timers yet.
+    pub(super) fn new(current: Current) -> Self {
+        Self { current, ..Self::default() }
+    }
+
     /// Makes the global functions.
     ///
     /// # Errors
@@ -79,11 +91,9 @@ impl Timers {
         let ((_, id), timer) = entry.remove_entry();
         table.due.remove(&id);
         if let Some(every) = timer.every {
-            let again =
-                Timer { callback: timer.callback.clone(), arguments: timer.arguments.clone(), ..timer };
-            table.insert(id, Instant::now() + every, again);
+            table.insert(id, Instant::now() + every, timer.clone());
         }
-        Some(Due { timer })
+        Some(Due { timer, current: self.current.clone() })
     }
 
     fn set<'js>(
@@ -100,6 +110,7 @@ impl Timers {
         }
         let delay = Duration::from_millis(milliseconds(delay));
         let timer = Timer {
+            during: self.current.now(),
             callback: Persistent::save(ctx, callback),
             arguments: arguments.into_iter().map(|argument| Persistent::save(ctx, argument)).collect(),
             every: repeats.then_some(delay),
@@ -127,6 +138,7 @@ impl Due {
     /// # Errors
     /// With what the callback throws.
     pub(super) fn call(self, ctx: &Ctx<'_>) -> Result<()> {
+        self.current.set(self.timer.during);
         let callback = self.timer.callback.restore(ctx)?;
         let arguments = self.timer.arguments.into_iter().map(|argument| argument.restore(ctx));
         callback.call((Rest(arguments.collect::<Result<Vec<_>>>()?),))
