@@ -16,6 +16,7 @@ use orchestrator_core::{Generation, ReplicaId};
 use orchestrator_port::bundle::{self, Entry};
 use orchestrator_port::message::control::{self, FromRemote, Order, Thrown, ToRemote};
 use orchestrator_port::{ConnectionPort, Frame, FromHost, PortReceiver, PortSender, ToHost};
+use orchestrator_sandbox::cgroup;
 use regex::Regex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -95,6 +96,8 @@ pub(crate) struct ServiceController<'a> {
     end: End,
     /// The processor time of the last measurement, in microseconds, and when it came.
     measured: Option<(u64, Instant)>,
+    /// Whether it was told that the service had as many processes as it may have.
+    told_of_processes: bool,
 }
 
 /// What is known of how the start will end.
@@ -158,6 +161,7 @@ impl<'a> ServiceController<'a> {
             began: Instant::now(),
             end: End::default(),
             measured: None,
+            told_of_processes: false,
         }
     }
 
@@ -282,6 +286,8 @@ impl<'a> ServiceController<'a> {
             FromRemote::Probed { id, failure } => return self.hear_answer(id, failure).await,
             FromRemote::StartFailed(thrown) => self.hear_failure(thrown).await,
             FromRemote::Exited { code, signal } => {
+                // The last moment: the count goes with the environment.
+                self.look_at_processes().await;
                 let broken = self.hear_last_words().await;
                 return Some(broken.unwrap_or_else(|| self.end.exited(code, signal)));
             }
@@ -387,6 +393,7 @@ impl<'a> ServiceController<'a> {
 
     /// Its code, or the start of it, threw: it will end.
     async fn hear_failure(&mut self, thrown: Thrown) {
+        self.look_at_processes().await;
         let exception = self.output.exception(thrown);
         self.teach(&exception).await;
         self.end.thrown = Some(CrashReason::Start { exception });
@@ -417,7 +424,22 @@ impl<'a> ServiceController<'a> {
         }
     }
 
+    /// Tells, once, that the kernel has refused the service another process. What becomes of who is refused is its own
+    /// affair, so this is no reason for its end, but what explains one.
+    async fn look_at_processes(&mut self) {
+        let Some(most) = self.service.permissions.limits.pids.filter(|_| !self.told_of_processes) else {
+            return;
+        };
+        if self.environment.runner().and_then(cgroup::refused_processes).unwrap_or_default() > 0 {
+            self.told_of_processes = true;
+            let place = format!("services.{}.permissions.limits.pids", self.service.name);
+            let what = format!("may not have more than {most} processes and threads; to allow it: {place}: MORE");
+            self.inbox.tell(Happening::Refused { what }).await;
+        }
+    }
+
     async fn hear_usage(&mut self, usage: control::Usage) {
+        self.look_at_processes().await;
         let now = Instant::now();
         let cpu = match self.measured {
             Some((before, then)) if now > then => {

@@ -150,6 +150,11 @@ impl Group {
     }
 }
 
+/// How often somebody was refused, in a `pids.events`.
+fn refusals(counts: &str) -> Option<u64> {
+    counts.lines().find_map(|line| line.strip_prefix("max "))?.trim().parse().ok()
+}
+
 /// How often somebody was killed, in a `memory.oom_control` or a `memory.events`.
 fn kills(counts: &str) -> u64 {
     let line = counts.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -165,6 +170,14 @@ pub fn controllers() -> Controllers {
         cpu: can(GroupLimits { cpu: Some(1000), ..GroupLimits::default() }),
         pids: can(GroupLimits { pids: Some(1000), ..GroupLimits::default() }),
     }
+}
+
+/// How often a process in the group of this one was refused another process or thread, because the group had as many as
+/// it may have. None where nothing counts that, or the process is gone.
+#[must_use]
+pub fn refused_processes(pid: u32) -> Option<u64> {
+    let (_, folder) = Host::of(&pid.to_string()).ok()?.own("pids")?;
+    refusals(&fs::read_to_string(folder.join("pids.events")).ok()?)
 }
 
 /// Removes the groups of makers that have been killed.
@@ -188,19 +201,25 @@ enum Version {
     Two,
 }
 
-/// The hierarchies of this host, and the caller's own groups in them.
+/// The hierarchies of this host, and the groups in them that a process is in.
 struct Host {
     groups: String,
     mounts: String,
 }
 
 impl Host {
+    /// With the caller's own groups.
     fn read() -> io::Result<Self> {
-        let groups = fs::read_to_string("/proc/self/cgroup")?;
+        Self::of("self")
+    }
+
+    /// With the groups of the process that `/proc` calls so.
+    fn of(process: &str) -> io::Result<Self> {
+        let groups = fs::read_to_string(format!("/proc/{process}/cgroup"))?;
         Ok(Self { groups, mounts: fs::read_to_string("/proc/self/mountinfo")? })
     }
 
-    /// The caller's own group in the hierarchy that has this controller.
+    /// The group of the process in the hierarchy that has this controller.
     fn own(&self, controller: &str) -> Option<(Version, PathBuf)> {
         let first = self.groups.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
@@ -264,5 +283,11 @@ mod tests {
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"), 2);
         assert_eq!(kills("low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\n"), 1);
         assert_eq!(kills("low 0\n"), 0);
+    }
+
+    #[test]
+    fn those_who_were_refused_are_counted() {
+        assert_eq!(refusals("max 3\n"), Some(3));
+        assert_eq!(refusals(""), None);
     }
 }

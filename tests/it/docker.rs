@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::support::engine::{
     containers, docker, in_containers, inspect, wait_until_no_container_is_left, without_engine,
+    without_image,
 };
 use crate::support::{TestProject, kill, wait_for};
 
@@ -160,7 +161,7 @@ fn a_container_is_made_as_hard_as_it_can_be() {
         ("Memory", "67108864"),
         ("MemorySwap", "67108864"),
         ("NanoCpus", "500000000"),
-        ("PidsLimit", "40"),
+        ("PidsLimit", "41"),
         ("PortBindings", "{}"),
         ("PublishAllPorts", "false"),
         ("Binds", "null"),
@@ -208,6 +209,41 @@ fn who_uses_up_its_memory_is_told_so_with_the_limit() {
     let (code, text) = project.up().end();
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("bomb-1 crashed: out of memory, limit 48 MiB"), "{text}");
+    wait_until_no_container_is_left(&project);
+}
+
+#[test]
+fn who_has_as_many_processes_as_it_may_is_told_so_as_in_a_process() {
+    if without_image("the limit of processes") {
+        return;
+    }
+    let project = in_containers(
+        "  bomb:
+    { runtime: python, restart: never, permissions: { subprocess: true, limits: { pids: 20 } }, code: ./bomb.py }
+",
+    );
+    project.write(
+        "bomb.py",
+        "import os, signal
+children = 0
+try:
+    while True:
+        if os.fork() == 0: signal.pause()
+        children += 1
+finally:
+    print('stopped after', children)
+",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    let told = "bomb-1 may not have more than 20 processes and threads; to allow it: \
+                services.bomb.permissions.limits.pids: MORE\n";
+    let (_, after) = text.split_once(told).unwrap_or_else(|| panic!("it is not told: {text}"));
+    assert!(
+        after.contains("bomb-1 crashed: BlockingIOError: "),
+        "what explains an end is told before it: {text}"
+    );
+    assert!(text.contains("stopped after 18\n"), "itself and its host's thread are of the 20: {text}");
     wait_until_no_container_is_left(&project);
 }
 

@@ -197,7 +197,11 @@ impl ProcessEnvironment {
         Self { keeper: keeper.commands.clone(), id, limits, life: None }
     }
 
-    async fn bring_up(&mut self, ticket: Ticket, given: Given) -> Result<(), EnvironmentError> {
+    async fn bring_up(&mut self, mut ticket: Ticket, given: Given) -> Result<(), EnvironmentError> {
+        if let (Some(confinement), Some(_)) = (&mut ticket.confinement, self.limits.pids) {
+            // Its control group counts them, and tells when one was refused. The kernel's count for the user does not.
+            confinement.processes = None;
+        }
         let ticket = in_pipe(&ticket).map_err(EnvironmentError::Ticket)?;
         let (teller, mut life) = watch::channel(Life::Asked);
         self.life = Some(life.clone());

@@ -17,6 +17,9 @@ use orchestrator_port::launch::Confinement;
 /// them.
 const PROCESSES: u64 = 4096;
 
+/// The runner's own process is not the service's to pay for.
+const RUNNERS_OWN: u64 = 1;
+
 /// The most descriptors that a runner needs for itself.
 const DESCRIPTORS: u64 = 4096;
 
@@ -107,7 +110,7 @@ fn host_config(plan: &Plan) -> HostConfig {
         memory,
         memory_swap: memory,
         nano_cpus: limits.cpu.map(|thousandths| i64::from(thousandths) * 1_000_000),
-        pids_limit: Some(signed(limits.pids.unwrap_or(PROCESSES))),
+        pids_limit: Some(signed(limits.pids.unwrap_or(PROCESSES) + RUNNERS_OWN)),
         ulimits: Some(vec![
             most("nofile", confinement.descriptors.unwrap_or_default().max(DESCRIPTORS)),
             most("core", 0),
