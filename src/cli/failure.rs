@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use orchestrator_manager::EngineError;
 use orchestrator_views::{Palette, neutralise};
 
 use crate::exit_code::Code;
@@ -29,6 +30,11 @@ impl Failure {
     /// An error that the user has no part in.
     pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
         Self::new(Code::Internal, chain(error))
+    }
+
+    /// That the container engine did not do what a command is there for.
+    pub(crate) fn engine(error: &EngineError) -> Self {
+        Self::new(Code::Failed, chain(error)).hint(error.fix())
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

@@ -38,7 +38,8 @@ mod shipment;
 pub use children::ChildReader;
 pub use confinement::Runtime;
 pub use environment::{
-    EngineError, OnPull, PullProgress, RunnerImages, lock_images, probe_engine, remove_orphaned_containers,
+    EngineError, FoundEngine, OnPull, PullProgress, RunnerImages, lock_images, probe_engine,
+    remove_orphaned_containers,
 };
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};

@@ -189,7 +189,7 @@ async fn connect(
 ) -> Result<ConnectionPort, CrashReason> {
     let socket = ticket.socket.clone();
     let started = environment.start(ticket, given).await;
-    started.map_err(|error| CrashReason::Environment { error: chain(&error) })?;
+    started.map_err(|error| CrashReason::Environment { error: error.told() })?;
     inbox.tell(Happening::Phase(Phase::Connecting)).await;
     let port = tokio::select! {
         port = authenticated(&listener, token, environment.runner()) => port.map_err(broken("cannot accept the runner's connection"))?,

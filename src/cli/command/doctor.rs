@@ -4,6 +4,7 @@ use orchestrator_core::ServiceName;
 use orchestrator_core::permissions::{
     Backend, Capabilities, Controllers, Permissions, Sandbox, unenforceable,
 };
+use orchestrator_manager::{FoundEngine, probe_engine};
 use serde::Serialize;
 
 use crate::Context;
@@ -24,7 +25,8 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Outcome {
         Failure::new(Code::Internal, format!("cannot try what this host can enforce: {error}"))
     })?;
     // Only who wants containers needs one, so none is no failure.
-    let engine = orchestrator_manager::probe_engine().await.map_err(|error| chain(&error));
+    let engine = probe_engine().await;
+    let engine = engine.map_err(|error| format!("{}; {}", chain(&error), error.fix()));
     if args.json {
         let found = Found { host: &host, engine: engine.as_ref().ok(), no_engine: engine.as_ref().err() };
         print_line(&serde_json::to_string(&found).unwrap_or_default());
@@ -39,15 +41,14 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Outcome {
 struct Found<'a> {
     #[serde(flatten)]
     host: &'a Capabilities,
-    /// What containers can be limited in.
-    engine: Option<&'a Controllers>,
+    engine: Option<&'a FoundEngine>,
     /// Why there is no engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_engine: Option<&'a String>,
 }
 
 /// One line a mechanism, then one a sandbox.
-fn report(host: &Capabilities, engine: &Result<Controllers, String>) -> Vec<String> {
+fn report(host: &Capabilities, engine: &Result<FoundEngine, String>) -> Vec<String> {
     let namespaces = match &host.namespaces {
         None => "yes".to_owned(),
         Some(why) => format!("no: {why}"),
@@ -61,7 +62,9 @@ fn report(host: &Capabilities, engine: &Result<Controllers, String>) -> Vec<Stri
         version => format!("yes, ABI {version}"),
     };
     let engine = match engine {
-        Ok(controllers) => format!("yes: {}", groups(*controllers)),
+        Ok(FoundEngine { socket, controllers }) => {
+            format!("yes, at {}: {}", socket.display(), groups(*controllers))
+        }
         Err(why) => format!("no: {why}"),
     };
     let mut lines = vec![

@@ -5,7 +5,7 @@ use orchestrator_manager::{EngineError, RunnerImages};
 
 use crate::Context;
 use crate::exit_code::Code;
-use crate::failure::{Failure, Outcome, chain};
+use crate::failure::{Failure, Outcome};
 use crate::output::{note, print_line};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Verb::Ls => list().await,
         Verb::Rm => remove().await,
     };
-    done.map(|()| Code::Ok).map_err(|error| Failure::new(Code::Failed, chain(&error)))
+    done.map(|()| Code::Ok).map_err(|error| Failure::engine(&error))
 }
 
 async fn build(context: &Context) -> Result<(), EngineError> {

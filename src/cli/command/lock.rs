@@ -7,7 +7,7 @@ use orchestrator_manager::lock_images;
 use super::up::IMAGE_LOCK;
 use crate::Context;
 use crate::exit_code::Code;
-use crate::failure::{Failure, Outcome, chain};
+use crate::failure::{Failure, Outcome};
 use crate::output::note;
 use crate::pull::show_pull;
 use crate::target::load_manifest;
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let file = loaded.folder.join(IMAGE_LOCK);
     let locked = lock_images(images, &file, args.update, show_pull).await;
-    locked.map_err(|error| Failure::new(Code::Failed, chain(&error)))?;
+    locked.map_err(|error| Failure::engine(&error))?;
     note(&format!("{} says what each image means", file.display()));
     Ok(Code::Ok)
 }

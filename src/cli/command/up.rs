@@ -122,9 +122,9 @@ fn launch_failed(error: &LaunchError) -> Failure {
             Failure::new(Code::Unenforceable, format!("{error}; nothing was started"))
                 .hint("see what this host can enforce with 'orchestrator doctor'")
         }
-        LaunchError::Engine(_) => {
+        LaunchError::Engine(engine) => {
             Failure::new(Code::Unenforceable, format!("{}; nothing was started", chain(error)))
-                .hint("see that 'docker version' works, or write 'isolation: process'")
+                .hint(engine.fix())
         }
         _ => Failure::new(Code::Internal, chain(error)),
     }

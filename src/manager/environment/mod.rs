@@ -11,9 +11,12 @@ use orchestrator_port::launch::{LONGEST_TICKET, Ticket};
 
 pub(crate) use docker::{Containers, DockerEnvironment, Engine, ImageProgram, Wanted};
 pub use docker::{
-    EngineError, OnPull, PullProgress, RunnerImages, lock_images, probe_engine, remove_orphaned_containers,
+    EngineError, FoundEngine, OnPull, PullProgress, RunnerImages, lock_images, probe_engine,
+    remove_orphaned_containers,
 };
 pub(crate) use process::{Keeper, ProcessEnvironment};
+
+use crate::service_container::chain;
 
 /// One place for one start. Made by its back end, started once, gone in the end.
 pub(crate) trait Environment: Send + Sync {
@@ -73,6 +76,17 @@ pub(crate) enum EnvironmentError {
     /// The container engine did not do its part.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl EnvironmentError {
+    /// What happened, with its causes, and what to do about it where something can be done: in one line.
+    pub(crate) fn told(&self) -> String {
+        let fix = match self {
+            Self::Engine(error) => format!("; {}", error.fix()),
+            _ => String::new(),
+        };
+        format!("{}{fix}", chain(self))
+    }
 }
 
 /// A ticket as a runner reads it.

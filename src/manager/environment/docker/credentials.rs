@@ -9,10 +9,13 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::engine::docker_folder;
+use super::address::docker_folder;
 
 /// What Docker calls the registry that images without one come from.
 const HUB: &str = "https://index.docker.io/v1/";
+
+/// And what people call it.
+const HUB_HOST: &str = "docker.io";
 
 /// What a helper calls a user who has a token instead of a password.
 const TOKEN: &str = "<token>";
@@ -30,11 +33,19 @@ pub(super) async fn credentials(image: &str) -> Option<DockerCredentials> {
     }
 }
 
-/// The registry of an image: its first part, where that is a host.
+/// The registry of an image, as `docker login` keeps it.
 fn registry(image: &str) -> &str {
+    match host(image) {
+        HUB_HOST => HUB,
+        host => host,
+    }
+}
+
+/// The registry of an image, as people call it: the name's first part, where that is a host.
+pub(super) fn host(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => HUB,
+        _ => HUB_HOST,
     }
 }
 
@@ -117,6 +128,7 @@ mod tests {
     fn a_login_is_found_by_the_registry_of_the_image() {
         assert_eq!(registry("redis:7"), HUB);
         assert_eq!(registry("team/app"), HUB);
+        assert_eq!(registry("docker.io/team/app"), HUB);
         assert_eq!(registry("localhost/app"), "localhost");
         assert_eq!(registry("example.com:5000/team/app:1"), "example.com:5000");
         let config = serde_json::json!({ "auths": { "example.com": { "auth": "dTpw" }, "empty.com": {} } });

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use bollard::errors::Error;
 use bollard::models::{ImageConfig, ImageInspect};
 
-use super::engine::{Engine, EngineError, refused};
+use super::engine::Engine;
+use super::engine_error::{EngineError, refused};
 use super::image_lock::{Content, ImageLock};
 use super::pull::{OnPull, pull};
 
@@ -53,7 +54,7 @@ pub(super) async fn resolve(
             if inspect(engine, &wanted).await?.is_none() {
                 pull(engine, name, &wanted, on_pull).await?;
             }
-            let missing = || EngineError::ImageMissing { name: name.to_owned(), source: None };
+            let missing = || EngineError::ImageMissing { name: name.to_owned(), why: None };
             inspect(engine, &wanted).await?.ok_or_else(missing)?
         }
     };

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::engine::EngineError;
+use super::engine_error::EngineError;
 
 /// What the file begins with.
 const HEADER: &str = "# What each image's name means. Written by orchestrator; keep it with the manifest.\n";
@@ -144,8 +144,7 @@ mod tests {
         let drift = lock.hold("redis:7", vec![Content::Digest("sha256:2".into())]).unwrap_err().to_string();
         assert_eq!(
             drift,
-            "the image 'redis:7' is not what it was: digest sha256:2 instead of digest sha256:1; where that is meant, run \
-             'orchestrator lock --update'"
+            "the image 'redis:7' is not what it was: digest sha256:2 instead of digest sha256:1"
         );
 
         let mut lock = ImageLock::read(&file, true).unwrap();

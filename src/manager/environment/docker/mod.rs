@@ -8,8 +8,10 @@
 //! The container has no network and nothing of the host but the start's own folder, with two sockets in it, and what the
 //! service is granted. The runner inside holds the service as it does everywhere.
 
+mod address;
 mod credentials;
 mod engine;
+mod engine_error;
 mod host_config;
 mod image;
 mod image_lock;
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bollard::container::AttachContainerResults;
+use bollard::errors::Error;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder};
 use futures_util::future::BoxFuture;
@@ -47,7 +50,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use engine::Engine;
-pub use engine::{EngineError, probe_engine};
+pub use engine::{FoundEngine, probe_engine};
+pub use engine_error::EngineError;
 pub(crate) use image::ImageProgram;
 pub use pull::{OnPull, PullProgress};
 pub use runner_image::RunnerImages;
@@ -55,7 +59,7 @@ pub use runner_image::RunnerImages;
 use super::{Environment, EnvironmentError, Given};
 use crate::Project;
 use crate::confinement::group_limits;
-use engine::refused;
+use engine_error::refused;
 use host_config::{Plan, User, body};
 use image::Image;
 use image_lock::ImageLock;
@@ -248,7 +252,7 @@ impl DockerEnvironment {
     fn plan(&mut self, ticket: &Ticket) -> Result<Plan, EnvironmentError> {
         let confinement = ticket.confinement.clone().ok_or(EnvironmentError::NoConfinement)?;
         let image = self.image.as_ref().map(|name| {
-            let missing = || EngineError::ImageMissing { name: name.clone(), source: None };
+            let missing = || EngineError::ImageMissing { name: name.clone(), why: None };
             self.containers.images.get(name).cloned().ok_or_else(missing)
         });
         let image = image.transpose()?;
@@ -382,8 +386,10 @@ fn inside(ticket: Ticket, volumes: &[PathBuf]) -> Ticket {
 
 async fn create(engine: Engine, name: String, asked: ContainerCreateBody) -> Result<String, EngineError> {
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
-    let created = engine.api.create_container(Some(options), asked).await;
-    let created = created.map_err(refused("make a container"))?;
+    let created = engine.api.create_container(Some(options), asked).await.map_err(|error| match error {
+        Error::DockerResponseServerError { status_code: 409, .. } => EngineError::NameTaken(name),
+        error => refused("make a container")(error),
+    })?;
     if created.warnings.is_empty() {
         return Ok(created.id);
     }
@@ -397,8 +403,7 @@ async fn create(engine: Engine, name: String, asked: ContainerCreateBody) -> Res
 /// Tells what the runner writes: nothing, unless something is wrong with it.
 async fn complain(
     container: String,
-    mut output: impl futures_util::Stream<Item = Result<bollard::container::LogOutput, bollard::errors::Error>>
-    + Unpin,
+    mut output: impl futures_util::Stream<Item = Result<bollard::container::LogOutput, Error>> + Unpin,
 ) {
     while let Some(Ok(said)) = output.next().await {
         let mut said = said.into_bytes();

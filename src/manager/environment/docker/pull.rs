@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bollard::errors::Error;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::credentials::credentials;
-use super::engine::{Engine, EngineError};
+use super::credentials::{credentials, host};
+use super::engine::Engine;
+use super::engine_error::{EngineError, first_cause, is_full, said};
 
 /// Is told how far an image has come.
 pub type OnPull = fn(&PullProgress);
@@ -47,12 +49,25 @@ pub(super) async fn pull(
     let mut steps = std::pin::pin!(engine.api.create_image(Some(options), None, login));
     let mut layers = Layers::default();
     while let Some(step) = steps.next().await {
-        let missing = |source| EngineError::ImageMissing { name: name.to_owned(), source: Some(source) };
-        layers.take(&step.map_err(missing)?);
+        layers.take(&step.map_err(|error| not_pulled(name, &error))?);
         on_pull(&layers.progress(name, false));
     }
     on_pull(&layers.progress(name, true));
     Ok(())
+}
+
+/// Why an image could not be fetched.
+fn not_pulled(name: &str, error: &Error) -> EngineError {
+    let why = said(error).map_or_else(|| first_cause(error), ToOwned::to_owned);
+    // What registries say to somebody who has no login, a wrong one, or one that is good for other images.
+    let closed = ["unauthorized", "authentication required", "no basic auth", "denied"];
+    if is_full(&why) {
+        EngineError::NoSpace { what: "fetch an image" }
+    } else if closed.iter().any(|words| why.contains(words)) {
+        EngineError::ImageNotAllowed { name: name.to_owned(), registry: host(name).to_owned(), why }
+    } else {
+        EngineError::ImageMissing { name: name.to_owned(), why: Some(why) }
+    }
 }
 
 /// What is known of each layer: the bytes that are there and all of them, and whether it is there.

@@ -9,7 +9,8 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuil
 use futures_util::TryStreamExt;
 use orchestrator_port::{bundle, container};
 
-use super::engine::{Engine, EngineError, refused};
+use super::engine::Engine;
+use super::engine_error::{EngineError, refused};
 
 /// What the image is called, before the colon.
 pub(super) const REPOSITORY: &str = "orchestrator/runner";

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use rustix::fs::{FlockOperation, flock};
 
-use super::engine::{Engine, EngineError, refused};
+use super::engine::Engine;
+use super::engine_error::{EngineError, refused};
 
 /// The labels of our containers: the lock of its project, which its orchestrator and keeper hold; and for people, the
 /// project, the service's replica and the start's generation.
