@@ -248,37 +248,6 @@ finally:
 }
 
 #[test]
-fn what_is_wrong_with_the_engine_is_said_in_one_line() {
-    let project = in_containers(CHAIN);
-    let up = |host: &str| {
-        let output = project.command(&["up"]).env("DOCKER_HOST", host).output().expect("it can be run");
-        assert_eq!(output.status.code(), Some(78));
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
-    let fix = "\n  fix: see that 'docker version' works, or write 'isolation: process'\n";
-    assert_eq!(
-        up("unix:///nowhere/docker.sock"),
-        format!(
-            "error: no container engine is there: not at /nowhere/docker.sock; install and start Docker, or say where \
-             it is with DOCKER_HOST; nothing was started{fix}"
-        )
-    );
-    assert_eq!(
-        up("tcp://127.0.0.1:1"),
-        format!(
-            "error: the container engine at tcp://127.0.0.1:1 may be on another machine: one with a Unix socket is \
-             needed, on this one; nothing was started{fix}"
-        )
-    );
-    let socket = project.path().join("dead.sock");
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket can be made"));
-    let said = up(&format!("unix://{}", socket.display()));
-    assert!(said.contains("dead.sock does not answer: "), "{said}");
-    assert!(said.contains("Connection refused"), "{said}");
-    assert!(said.ends_with(&format!("; nothing was started{fix}")), "{said}");
-}
-
-#[test]
 fn an_address_that_a_container_cannot_have_is_refused_before_anything_starts() {
     if without_engine("what a container cannot enforce") {
         return;

@@ -2,6 +2,8 @@
 //! other test shares. Waiting is for a line or for a state, with one generous deadline; never for a time.
 
 pub(crate) mod engine;
+pub(crate) mod fake_engine;
+pub(crate) mod own_engine;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -195,16 +197,7 @@ impl TestProject {
 
     /// Runs a command that goes on.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Up {
-        let mut child = self
-            .command(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the orchestrator can be run");
-        let (sender, lines) = channel();
-        read_lines(child.stdout.take().expect("it is a pipe"), sender.clone());
-        read_lines(child.stderr.take().expect("it is a pipe"), sender);
-        Up { child, lines, seen: Vec::new() }
+        Up::begin(&mut self.command(arguments))
     }
 
     /// The project as `ps` shows it.
@@ -264,6 +257,19 @@ impl Said {
 }
 
 impl Up {
+    /// A command that goes on.
+    pub(crate) fn begin(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the orchestrator can be run");
+        let (sender, lines) = channel();
+        read_lines(child.stdout.take().expect("it is a pipe"), sender.clone());
+        read_lines(child.stderr.take().expect("it is a pipe"), sender);
+        Self { child, lines, seen: Vec::new() }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
