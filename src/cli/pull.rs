@@ -6,6 +6,7 @@ use orchestrator_manager::PullProgress;
 use orchestrator_views::{neutralise, spoken_bytes};
 
 use crate::output::{complain, note};
+use crate::terminal::Terminal;
 
 /// How many columns the bar of an image has.
 const BAR: u64 = 20;
@@ -14,7 +15,12 @@ const BAR: u64 = 20;
 pub(crate) fn show_pull(progress: &PullProgress) {
     let line = neutralise(&line(progress)).into_owned();
     match (stderr().is_terminal(), progress.done) {
-        (true, false) => complain(&format!("\r\x1b[K{line}")),
+        (true, false) => {
+            // The last column stays free: a line that is wrapped cannot be painted over.
+            let (columns, _) = Terminal::size();
+            let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+            complain(&format!("\r\x1b[K{line}"));
+        }
         (true, true) => complain(&format!("\r\x1b[K{line}\n")),
         (false, true) => note(&line),
         (false, false) => {}
@@ -25,6 +31,9 @@ fn line(progress: &PullProgress) -> String {
     let PullProgress { image, layers_there, layers, fetched, bytes, done } = progress;
     if *done {
         return format!("fetched {image}");
+    }
+    if *layers == 0 {
+        return format!("fetching {image}");
     }
     let full = (fetched * BAR).checked_div(*bytes).unwrap_or_default().min(BAR);
     let bar: String = (0..BAR).map(|column| if column < full { '#' } else { '.' }).collect();
@@ -50,6 +59,8 @@ mod tests {
         assert_eq!(line(&progress), shown);
         progress.bytes = 0;
         assert!(line(&progress).contains("[....................]"));
+        progress.layers = 0;
+        assert_eq!(line(&progress), "fetching redis:7", "nothing is known of it yet");
         progress.done = true;
         assert_eq!(line(&progress), "fetched redis:7");
     }

@@ -69,7 +69,7 @@ impl Screen {
 
     /// How far the start has come, at this time.
     pub(crate) fn table(&self, snapshot: &Snapshot, now: u64) -> Text {
-        let (columns, rows) = self.terminal.size();
+        let (columns, rows) = Terminal::size();
         // The last row and the last column stay free: a terminal that wraps or scrolls cannot be painted over.
         Text::Table(progress(snapshot, now, rows.saturating_sub(1), columns.saturating_sub(1)))
     }

@@ -25,7 +25,7 @@ impl Terminal {
     }
 
     /// How many columns and rows there are.
-    pub(crate) fn size(self) -> (usize, usize) {
+    pub(crate) fn size() -> (usize, usize) {
         let size = rustix::termios::tcgetwinsize(stderr()).ok();
         let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
         size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))

@@ -136,7 +136,20 @@ fn an_engine_whose_disk_is_full_is_said_to_be() {
     assert_eq!(said.code, Some(1), "{said:?}");
     let line = "web-1 crashed: no environment: the container engine cannot make a container: its disk is full; make room, \
                 as with 'docker system prune'\n";
-    assert!(said.err.contains(line) || said.out.contains(line), "{said:?}");
+    assert!(said.err.contains(line), "{said:?}");
+}
+
+#[test]
+fn an_image_that_is_removed_under_a_running_project_is_said_to_be() {
+    const GONE: &[Answer] =
+        &[("POST /containers/create", 404, r#"{"message":"No such image: orchestrator/runner:1"}"#)];
+    let project = TestProject::new(ONE);
+    let engine = FakeEngine::at(&project.path().join("engine.sock"), GONE);
+    let said = up(&project, &engine.host());
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let line = "web-1 crashed: no environment: the container engine cannot make a container: No such image: \
+                orchestrator/runner:1; run 'orchestrator up' again: what was removed is made or fetched anew\n";
+    assert!(said.err.contains(line), "{said:?}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod network;
 mod nothing_left_behind;
 mod readiness;
 mod real_programs;
+mod registries;
 mod samples;
 mod secrets;
 mod support;

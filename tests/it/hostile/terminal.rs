@@ -1,16 +1,9 @@
 //! Row 39: what a service writes is shown to a person on a terminal, which obeys none of it; and a program is given all of
 //! it, one whole object a line.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
-
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
+use crate::support::terminal::shown;
 use crate::support::{TestProject, User};
 
 /// What a service writes between two marks, as a JavaScript string, and how it is shown.
@@ -61,7 +54,8 @@ pub(super) fn is_not_obeyed(user: User) {
             "#!/bin/sh\nprintf '{bytes}'\nprintf '{bytes}' >&2\nhead -c 300000 /dev/zero | tr '\\0' '\\033'\n"
         ),
     );
-    let shown = on_a_terminal(&project);
+    // Wide enough that nothing is cut.
+    let shown = shown(project.command(&["up"]), 20_000);
     for (attack, safe) in CASES.iter().chain(&BYTES) {
         let times = shown.matches(&format!("<{safe}>")).count();
         assert!(times >= 2, "{attack}: {times} times {safe:?} in {}", shown.escape_debug());
@@ -77,36 +71,6 @@ pub(super) fn is_not_obeyed(user: User) {
             assert!(!line.chars().any(|c| c < ' '), "{line:?}");
         }
     }
-}
-
-/// Everything that `up` writes on a terminal, to its end.
-fn on_a_terminal(project: &TestProject) -> String {
-    let (ours, theirs) = terminal();
-    let output = || Stdio::from(theirs.try_clone().expect("it can be cloned"));
-    let mut command = project.command(&["up"]);
-    let mut up = command.stdout(output()).stderr(output()).spawn().expect("it can be run");
-    // Only the orchestrator still has the other end, so its end is the end of this.
-    drop((command, theirs));
-    let mut shown = Vec::new();
-    let mut chunk = [0; 4096];
-    let mut ours = File::from(ours);
-    while let Ok(count @ 1..) = ours.read(&mut chunk) {
-        shown.extend_from_slice(&chunk[..count]);
-    }
-    up.wait().expect("it can be waited for");
-    String::from_utf8(shown).expect("it writes text")
-}
-
-/// A terminal: this side of it, and the other.
-fn terminal() -> (OwnedFd, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
-    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it is ours");
-    let name = ptsname(&ours, Vec::new()).expect("it has a name");
-    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it can be opened");
-    // Wide enough that nothing is cut.
-    let size = Winsize { ws_row: 50, ws_col: 20_000, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&ours, size).expect("it can be made wide");
-    (ours, theirs)
 }
 
 /// Whether a terminal would obey what begins here, but for the orchestrator's own colours and its going back over a table.

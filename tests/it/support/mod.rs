@@ -4,6 +4,8 @@
 pub(crate) mod engine;
 pub(crate) mod fake_engine;
 pub(crate) mod own_engine;
+pub(crate) mod registry;
+pub(crate) mod terminal;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

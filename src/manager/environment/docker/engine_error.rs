@@ -84,6 +84,12 @@ pub enum EngineError {
         /// The name.
         String,
     ),
+    /// An image that was there at the beginning is no more.
+    #[error("the container engine cannot make a container: {0}")]
+    ImageGone(
+        /// What it said.
+        String,
+    ),
     /// It did not do something.
     #[error("the container engine cannot {what}: {why}")]
     Refused {
@@ -171,6 +177,7 @@ impl EngineError {
             Self::NameTaken(name) => {
                 return format!("remove that one, if nobody needs it: 'docker rm -f {name}'");
             }
+            Self::ImageGone(_) => "run 'orchestrator up' again: what was removed is made or fetched anew",
             Self::ImageMissing { .. } => {
                 "see that the name is right and that its registry can be reached, or bring the image with 'docker load'"
             }

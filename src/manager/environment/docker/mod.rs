@@ -388,6 +388,7 @@ async fn create(engine: Engine, name: String, asked: ContainerCreateBody) -> Res
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let created = engine.api.create_container(Some(options), asked).await.map_err(|error| match error {
         Error::DockerResponseServerError { status_code: 409, .. } => EngineError::NameTaken(name),
+        Error::DockerResponseServerError { status_code: 404, message } => EngineError::ImageGone(message),
         error => refused("make a container")(error),
     })?;
     if created.warnings.is_empty() {
