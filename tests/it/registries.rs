@@ -81,12 +81,12 @@ fn on_a_terminal_the_layers_are_seen_to_come_in_one_line() {
     fs::create_dir(&much).expect("a folder can be made");
     fs::write(much.join("zeros"), vec![0; 24 << 20]).expect("a file can be written");
     publish(&project, &registry, "here");
-    let columns = 70;
+    let columns = 80;
     let shown = shown(project.command(&["lock"]), columns);
     let (painted, rest) = shown.rsplit_once("\r\x1b[K").expect("it is painted");
     assert!(rest.starts_with(&format!("fetched {}\r\n", registry.image())), "{}", rest.escape_debug());
     let painted: Vec<_> = painted.split("\r\x1b[K").skip(1).collect();
-    let begins = format!("fetching {} [", registry.image());
+    let begins = format!("fetching {}", registry.image());
     for line in &painted {
         assert!(line.starts_with(&begins) && !line.contains('\n'), "{line:?}");
         assert!(
@@ -94,6 +94,8 @@ fn on_a_terminal_the_layers_are_seen_to_come_in_one_line() {
             "what is wrapped cannot be painted over: {line:?}"
         );
     }
+    let full = |line: &&str| line.matches('#').count();
+    assert!(painted.iter().map(full).is_sorted(), "the bar never goes back: {painted:?}");
     assert!(painted.last().is_some_and(|last| last.contains("2 of 2 layers")), "{painted:?}");
 }
 

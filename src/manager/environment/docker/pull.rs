@@ -23,6 +23,9 @@ pub struct PullProgress {
     pub layers_there: usize,
     /// How many layers are known of.
     pub layers: usize,
+    /// How much has been fetched, in thousandths. Each layer counts the same: how large one is is known only when it begins
+    /// to come.
+    pub share: u64,
     /// How many bytes have been fetched, of the layers that are being fetched.
     pub fetched: u64,
     /// How many bytes those have.
@@ -70,9 +73,27 @@ fn not_pulled(name: &str, error: &Error) -> EngineError {
     }
 }
 
-/// What is known of each layer: the bytes that are there and all of them, and whether it is there.
+/// What is known of each layer.
 #[derive(Debug, Default)]
-struct Layers(BTreeMap<String, (u64, u64, bool)>);
+struct Layers(BTreeMap<String, Layer>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Layer {
+    /// The bytes that have been fetched, of these. None where it has not begun, or has not to.
+    fetched: u64,
+    bytes: u64,
+    /// Whether all of it has been fetched.
+    is_fetched: bool,
+    /// Whether the engine has unpacked it too.
+    is_there: bool,
+}
+
+impl Layer {
+    /// How much has been fetched, in thousandths.
+    fn share(self) -> u64 {
+        if self.is_fetched { 1000 } else { (self.fetched * 1000).checked_div(self.bytes).unwrap_or_default() }
+    }
+}
 
 impl Layers {
     fn take(&mut self, step: &CreateImageInfo) {
@@ -81,29 +102,31 @@ impl Layers {
         if !is_layer {
             return;
         }
-        let (fetched, bytes, there) = self.0.entry(id.clone()).or_default();
+        let layer = self.0.entry(id.clone()).or_default();
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         match (status.as_str(), &step.progress_detail) {
             ("Downloading", Some(detail)) => {
-                *fetched = number(detail.current).unwrap_or(*fetched);
-                *bytes = number(detail.total).unwrap_or(*bytes);
+                layer.fetched = number(detail.current).unwrap_or(layer.fetched);
+                layer.bytes = number(detail.total).unwrap_or(layer.bytes);
             }
-            ("Download complete", _) => *fetched = *bytes,
-            ("Pull complete" | "Already exists", _) => {
-                *fetched = *bytes;
-                *there = true;
-            }
+            ("Download complete", _) => layer.is_fetched = true,
+            ("Pull complete" | "Already exists", _) => (layer.is_fetched, layer.is_there) = (true, true),
             _ => {}
+        }
+        if layer.is_fetched {
+            layer.fetched = layer.bytes;
         }
     }
 
     fn progress(&self, image: &str, done: bool) -> PullProgress {
+        let shares: u64 = self.0.values().map(|layer| layer.share()).sum();
         PullProgress {
             image: image.to_owned(),
-            layers_there: self.0.values().filter(|(.., there)| *there).count(),
+            layers_there: self.0.values().filter(|layer| layer.is_there).count(),
             layers: self.0.len(),
-            fetched: self.0.values().map(|(fetched, ..)| fetched).sum(),
-            bytes: self.0.values().map(|(_, bytes, _)| bytes).sum(),
+            share: shares.checked_div(self.0.len() as u64).unwrap_or_default(),
+            fetched: self.0.values().map(|layer| layer.fetched).sum(),
+            bytes: self.0.values().map(|layer| layer.bytes).sum(),
             done,
         }
     }
@@ -133,7 +156,10 @@ mod tests {
         let progress = step("cccccccccccc", "Waiting", None, None);
         assert_eq!((progress.layers_there, progress.layers), (1, 3));
         assert_eq!((progress.fetched, progress.bytes), (10, 40));
+        assert_eq!(progress.share, (1000 + 250) / 3, "what has not begun to come counts too");
+        let progress = step("bbbbbbbbbbbb", "Download complete", None, None);
+        assert_eq!((progress.layers_there, progress.fetched, progress.share), (1, 40, 2000 / 3));
         let progress = step("bbbbbbbbbbbb", "Pull complete", None, None);
-        assert_eq!((progress.layers_there, progress.fetched), (2, 40));
+        assert_eq!((progress.layers_there, progress.fetched, progress.share), (2, 40, 2000 / 3));
     }
 }
