@@ -1,13 +1,15 @@
 //! The same manifest in containers: a real engine makes them, they live as services do, and nothing of them is left.
 //! Where no engine answers, each test says by name that it was skipped.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::engine::{
     containers, docker, in_containers, inspect, wait_until_no_container_is_left, without_engine,
     without_image,
 };
-use crate::support::{TestProject, kill, wait_for};
+use crate::support::{TestProject, is_root, kill, wait_for};
 
 /// A chain of services that say when they come and go.
 const CHAIN: &str = "  a: { runtime: js, code: \"export function start() { console.log('a up') }\\nexport function close() { console.log('a down') }\\n\" }
@@ -185,9 +187,39 @@ fn a_container_is_made_as_hard_as_it_can_be() {
     assert_eq!((&mounts[0]["RW"], &mounts[0]["Destination"]), (&false.into(), &"/orchestrator/start".into()));
     let shown = made.to_string();
     assert!(!shown.contains("docker.sock"), "{shown}");
+    is_as_hard_as_it_says(&project, &made);
     let checks = project.service("web")["replicas"][0]["checks"].as_array().expect("a list").len();
     assert_eq!(checks, 13);
     assert_eq!(project.run(&["down"]).code, Some(0));
+}
+
+/// That the kernel has made of it what the engine was asked for: for the runner, and for the service below it.
+fn is_as_hard_as_it_says(project: &TestProject, made: &Value) {
+    if !is_root() {
+        println!("skipped: docker: what the kernel has made of it: only root may look");
+        return;
+    }
+    let first = made["State"]["Pid"].as_u64().expect("a process id");
+    let service = project.pid_of("web").into();
+    let own = |pid: u64, of: &str| fs::read_link(format!("/proc/{pid}/ns/{of}"));
+    for pid in [first, service] {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
+            line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let none = ["0000000000000000"];
+        for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(field(capabilities), none, "{capabilities} of {status}");
+        }
+        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (vec!["1".to_owned()], vec!["2".to_owned()]));
+        assert!(field("Uid:").iter().chain(&field("Gid:")).all(|id| id != "0"), "{status}");
+        assert!(!field("Groups:").contains(&"0".to_owned()), "{status}");
+        for namespace in ["cgroup", "ipc", "mnt", "net", "pid", "uts"] {
+            let (host, its) = (fs::read_link(format!("/proc/self/ns/{namespace}")), own(pid, namespace));
+            assert_ne!(host.expect("it is there"), its.expect("root may look"), "the host's own {namespace}");
+        }
+    }
 }
 
 #[test]

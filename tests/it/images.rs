@@ -118,6 +118,26 @@ fn a_stock_image_runs_as_it_is_and_is_reached_across_both_kinds_of_environment()
 }
 
 #[test]
+fn an_image_that_wants_to_write_where_the_kernel_or_the_runner_is_is_refused() {
+    if without_image("an image's volumes") {
+        return;
+    }
+    for (number, place) in ["/proc", "/orchestrator/start"].into_iter().enumerate() {
+        let image =
+            TestImage::new(&format!("volume{number}"), &[&format!("VOLUME {place}"), "CMD [\"true\"]"]);
+        let project = TestProject::new(&format!("  a: {{ image: '{}', kind: job }}\n", image.name));
+        let refused = project.run(&["up"]);
+        assert_eq!(refused.code, Some(78), "{refused:?}");
+        let line = format!(
+            "error: the image '{}' wants a volume at {place}, which is no place of its own; nothing was started\n  fix: name \
+             another image, or make one of it that has no such VOLUME\n",
+            image.name
+        );
+        assert_eq!(refused.err, line);
+    }
+}
+
+#[test]
 fn an_image_that_wants_to_be_root_is_not() {
     if without_image("an image of root") {
         return;

@@ -116,6 +116,14 @@ pub enum EngineError {
         /// What the registry said.
         why: String,
     },
+    /// An image wants to write where it cannot be let.
+    #[error("the image '{name}' wants a volume at {}, which is no place of its own", .volume.display())]
+    Volume {
+        /// Its name.
+        name: String,
+        /// The folder.
+        volume: PathBuf,
+    },
     /// An image's name means something else than before.
     #[error("the image '{name}' is not what it was: {found} instead of {locked}")]
     Drift {
@@ -184,6 +192,7 @@ impl EngineError {
             Self::ImageNotAllowed { registry, .. } => {
                 return format!("log in with 'docker login {registry}', as a user who may have it");
             }
+            Self::Volume { .. } => "name another image, or make one of it that has no such VOLUME",
             Self::Drift { .. } => "where that is meant, run 'orchestrator lock --update'",
             Self::ImageLock { .. } => "see who may read and write it, or have it made anew by removing it",
             Self::Program(_) | Self::Sockets(_) => "see that XDG_RUNTIME_DIR is this user's own and has room",

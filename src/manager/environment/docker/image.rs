@@ -2,7 +2,7 @@
 //! before, and what it says of its own program.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use bollard::errors::Error;
 use bollard::models::{ImageConfig, ImageInspect};
@@ -59,7 +59,22 @@ pub(super) async fn resolve(
         }
     };
     lock.hold(name, contents(name, &found))?;
-    Ok(Image::new(found))
+    let image = Image::new(found);
+    match image.volumes.iter().find(|volume| is_taken(volume)) {
+        Some(volume) => Err(EngineError::Volume { name: name.to_owned(), volume: volume.clone() }),
+        None => Ok(image),
+    }
+}
+
+/// Whether a folder that an image wants to write to is the kernel's or the runner's own place, or nowhere.
+fn is_taken(volume: &Path) -> bool {
+    let mut parts = volume.components();
+    let place = match (parts.next(), parts.next()) {
+        (Some(Component::RootDir), Some(Component::Normal(place))) => place,
+        _ => return true,
+    };
+    ["dev", "orchestrator", "proc", "sys"].iter().any(|taken| place == *taken)
+        || parts.any(|part| part == Component::ParentDir)
 }
 
 async fn inspect(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
@@ -162,6 +177,17 @@ mod tests {
         };
         assert_eq!((user(""), user("0:7"), user("root")), (None, None, None));
         assert_eq!(user("redis").as_deref(), Some("redis"));
+    }
+
+    #[test]
+    fn a_volume_takes_no_place_of_the_kernels_or_the_runners() {
+        for taken in ["/", "/proc", "/sys/fs", "/dev/shm", "/orchestrator/start", "data", "/data/../proc", ""]
+        {
+            assert!(is_taken(Path::new(taken)), "{taken}");
+        }
+        for free in ["/data", "/var/lib/postgresql/data", "/run/postgresql", "/processed"] {
+            assert!(!is_taken(Path::new(free)), "{free}");
+        }
     }
 
     #[test]
