@@ -99,13 +99,16 @@ fn on_a_terminal_the_layers_are_seen_to_come_in_one_line() {
     assert!(painted.last().is_some_and(|last| last.contains("2 of 2 layers")), "{painted:?}");
 }
 
-/// What is said where a closed registry does not give an image.
-fn not_allowed(registry: &Registry, why: &str) -> String {
+/// That a closed registry has not given the image, and that it is said what to do.
+fn is_not_allowed(registry: &Registry, refused: &Said) {
     let (image, host) = (registry.image(), registry.host());
-    format!(
-        "error: the image '{image}' is not there, and {host} does not give it to this user: {why}; nothing was \
-         started\n  fix: log in with 'docker login {host}', as a user who may have it\n"
-    )
+    let begins =
+        format!("error: the image '{image}' is not there, and {host} does not give it to this user: ");
+    let ends = format!(
+        "; nothing was started\n  fix: log in with 'docker login {host}', as a user who may have it\n"
+    );
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(refused.err.contains(&begins) && refused.err.ends_with(&ends), "{refused:?}");
 }
 
 #[test]
@@ -114,22 +117,29 @@ fn a_closed_registry_is_asked_with_the_login_in_dockers_configuration() {
     let Some(project) = project(&registry, "a closed registry") else { return };
     publish(&project, &registry, "closed");
     let host = registry.host();
-    let refused = project.run(&["up"]);
-    let why = format!("Head \"http://{host}/v2/team/hello/manifests/1\": no basic auth credentials");
-    assert_eq!((refused.code, refused.err), (Some(78), not_allowed(&registry, &why)));
+    is_not_allowed(&registry, &project.run(&["up"]));
     let login = |login: &str| {
         project
             .write("home/.docker/config.json", &format!(r#"{{"auths":{{"{host}":{{"auth":"{login}"}}}}}}"#))
     };
     // tester:wrong
     login("dGVzdGVyOndyb25n");
-    let refused = project.run(&["up"]);
-    assert_eq!(refused.code, Some(78));
-    let begins = not_allowed(&registry, "@");
-    let (begins, ends) = begins.split_once('@').expect("it is there");
-    assert!(refused.err.starts_with(begins) && refused.err.ends_with(ends), "{refused:?}");
+    is_not_allowed(&registry, &project.run(&["up"]));
     login(LOGIN);
     says(&project, "closed");
+}
+
+#[test]
+fn an_image_that_is_nowhere_is_said_to_be() {
+    let registry = Registry::open();
+    let Some(project) = project(&registry, "an image that is nowhere") else { return };
+    let refused = project.run(&["up"]);
+    let begins = format!("error: the image '{}' is not there and cannot be pulled: ", registry.image());
+    let ends = "manifest unknown; nothing was started\n  fix: see that the name is right and that its registry can be reached, or \
+                bring the image with 'docker load'\n";
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(refused.err.starts_with(&begins) && refused.err.ends_with(ends), "{refused:?}");
+    assert_eq!(refused.err.lines().count(), 2, "{refused:?}");
 }
 
 #[test]

@@ -2,12 +2,16 @@
 //! names.
 
 use std::fs;
+use std::io;
 use std::process::Stdio;
+use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
+use data_encoding::BASE64;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::address::docker_folder;
 
@@ -19,6 +23,9 @@ const HUB_HOST: &str = "docker.io";
 
 /// What a helper calls a user who has a token instead of a password.
 const TOKEN: &str = "<token>";
+
+/// How long a helper may take: it may have to ask somebody else.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The user's login at the registry of an image; none where there is none, or it cannot be had: the registry will say what
 /// it misses.
@@ -53,7 +60,7 @@ fn in_file(config: &Value, registry: &str) -> Option<DockerCredentials> {
     let login = &config["auths"][registry];
     let text = |key: &str| login[key].as_str().filter(|text| !text.is_empty());
     // Both in one, as a browser would send them.
-    let both = String::from_utf8(decode(text("auth")?)?).ok()?;
+    let both = String::from_utf8(BASE64.decode(text("auth")?.as_bytes()).ok()?).ok()?;
     let (user, password) = both.split_once(':')?;
     Some(DockerCredentials {
         username: Some(user.to_owned()),
@@ -64,41 +71,32 @@ fn in_file(config: &Value, registry: &str) -> Option<DockerCredentials> {
     })
 }
 
-/// What is written in Base64.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for four in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let digits = four.iter().try_fold(0u32, |bits, byte| {
-            let digit = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            Some(bits << 6 | u32::from(digit))
-        })?;
-        // Six bits a digit, and what is no whole byte is padding.
-        let bits = digits << (6 * (4 - four.len()));
-        bytes.extend(&bits.to_be_bytes()[1..four.len()]);
-    }
-    Some(bytes)
+/// What a helper program answers; none where it has no login, or cannot be asked, which is told: the registry will only
+/// say that there is none.
+async fn of_helper(helper: &str, registry: &str) -> Option<DockerCredentials> {
+    let program = format!("docker-credential-{helper}");
+    let why = match timeout(HELPER_LIMIT, ask(&program, registry)).await {
+        Ok(Ok(answer)) => return of_answer(&answer, registry),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it has not answered within {} s", HELPER_LIMIT.as_secs()),
+    };
+    tracing::warn!(program, why, "the program that keeps logins cannot be asked");
+    None
 }
 
-/// Asks the helper as Docker does: the registry in its input, the login in its output.
-async fn of_helper(helper: &str, registry: &str) -> Option<DockerCredentials> {
-    let mut asked = Command::new(format!("docker-credential-{helper}"))
+/// Asks it as Docker does: the registry in its input, the login in its output.
+async fn ask(program: &str, registry: &str) -> io::Result<Vec<u8>> {
+    let mut asked = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
-        .spawn()
-        .ok()?;
-    asked.stdin.take()?.write_all(registry.as_bytes()).await.ok()?;
-    let answer = asked.wait_with_output().await.ok()?;
-    of_answer(&answer.stdout, registry)
+        .spawn()?;
+    if let Some(mut input) = asked.stdin.take() {
+        input.write_all(registry.as_bytes()).await?;
+    }
+    Ok(asked.wait_with_output().await?.stdout)
 }
 
 fn of_answer(answer: &[u8], registry: &str) -> Option<DockerCredentials> {
@@ -135,16 +133,6 @@ mod tests {
         let login = in_file(&config, "example.com").unwrap();
         assert_eq!((login.username.as_deref(), login.password.as_deref()), (Some("u"), Some("p")));
         assert!(in_file(&config, "empty.com").is_none() && in_file(&config, HUB).is_none());
-    }
-
-    #[test]
-    fn base64_is_read() {
-        for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmE=", "fooba")]
-        {
-            assert_eq!(decode(text).unwrap(), bytes.as_bytes(), "{text}");
-        }
-        assert_eq!(decode("+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode("Z!=="), None);
     }
 
     #[test]

@@ -69,9 +69,8 @@ pub(super) async fn resolve(
 /// Whether a folder that an image wants to write to is the kernel's or the runner's own place, or nowhere.
 fn is_taken(volume: &Path) -> bool {
     let mut parts = volume.components();
-    let place = match (parts.next(), parts.next()) {
-        (Some(Component::RootDir), Some(Component::Normal(place))) => place,
-        _ => return true,
+    let (Some(Component::RootDir), Some(Component::Normal(place))) = (parts.next(), parts.next()) else {
+        return true;
     };
     ["dev", "orchestrator", "proc", "sys"].iter().any(|taken| place == *taken)
         || parts.any(|part| part == Component::ParentDir)
