@@ -433,7 +433,8 @@ impl<'a> ServiceController<'a> {
         if self.environment.runner().and_then(cgroup::refused_processes).unwrap_or_default() > 0 {
             self.told_of_processes = true;
             let place = format!("services.{}.permissions.limits.pids", self.service.name);
-            let what = format!("may not have more than {most} processes and threads; to allow it: {place}: MORE");
+            let what =
+                format!("may not have more than {most} processes and threads; to allow it: {place}: MORE");
             self.inbox.tell(Happening::Refused { what }).await;
         }
     }

@@ -11,6 +11,7 @@ mod history;
 mod host_protocol;
 mod hostile;
 mod house;
+mod image_recipe;
 mod images;
 mod jobs;
 mod js_outside;
