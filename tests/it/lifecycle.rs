@@ -134,14 +134,15 @@ fn jobs_complete_before_what_waits_for_them_and_an_essential_end_ends_all(backen
 }
 
 fn a_start_that_takes_too_long_says_how_far_it_came(backend: Backend) {
+    // Long enough that a container is there before, on a busy machine too.
     let project = TestProject::on(backend,
-        "  web: { runtime: exec, code: \"#!/bin/sh\\nexec sleep 1000\\n\", ready: { tcp: 1 }, start_timeout: 500ms, restart: never }
+        "  web: { runtime: exec, code: \"#!/bin/sh\\nexec sleep 1000\\n\", ready: { tcp: 1 }, start_timeout: 5s, restart: never }
 ",
     );
     let (code, text) = project.up().end();
     assert_eq!(code, Some(1), "{text}");
     let told =
-        "web-1 crashed: not ready after 500 ms, while waiting for its readiness check: connection refused";
+        "web-1 crashed: not ready after 5 s, while waiting for its readiness check: connection refused";
     assert!(text.contains(told), "{text}");
 }
 
