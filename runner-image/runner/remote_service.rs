@@ -270,7 +270,7 @@ impl RemoteService<'_> {
                 ended = &mut *ended => return ended.map_err(|_| RemoteError::SetUp(io::ErrorKind::Other.into())),
                 Some(done) = tasks.join_next() => done.unwrap_or(Ok(()))?,
                 Some(_) = service.probes.join_next() => {}
-                frame = self.incoming.receive() => service.hear(frame?, self.init, self.port)?,
+                frame = self.incoming.receive() => service.hear(&frame?, self.init, self.port)?,
             }
         }
     }
@@ -312,8 +312,8 @@ struct Service {
 }
 
 impl Service {
-    fn hear(&mut self, frame: Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
-        match parse(&frame)? {
+    fn hear(&mut self, frame: &Frame, init: &Init, port: &PortSender) -> Result<(), RemoteError> {
+        match parse(frame)? {
             ToRemote::Close => self.close(init),
             ToRemote::Probe { .. } if self.probes.len() >= PROBES => {
                 return Err(RemoteError::OutOfTurn("too many probes at once"));

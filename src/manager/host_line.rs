@@ -128,7 +128,7 @@ impl Listener {
 
     async fn listen_to_the_end(&mut self) -> Result<(), ListenError> {
         while let Some(count) = self.read().await? {
-            while let Some(message) = self.messages.next()? {
+            while let Some(message) = self.messages.next_message()? {
                 let Some(provider) = self.provider.upgrade() else { return Ok(()) };
                 match message {
                     FromHost::Service(message, payload) => provider.hear(message, payload).await,

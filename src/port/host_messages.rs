@@ -144,7 +144,7 @@ impl HostMessages {
     ///
     /// # Errors
     /// Where a rule is broken. Nothing more is to be asked for then.
-    pub fn next(&mut self) -> Result<Option<FromHost>, HostError> {
+    pub fn next_message(&mut self) -> Result<Option<FromHost>, HostError> {
         loop {
             self.skip();
             if let Some(begun) = self.begun.take_if(|begun| begun.length <= self.received.len()) {
@@ -383,7 +383,7 @@ mod tests {
 
     fn all(messages: &mut HostMessages, bytes: &[u8]) -> Result<Vec<FromHost>, HostError> {
         messages.buffer(bytes.len()).extend_from_slice(bytes);
-        std::iter::from_fn(|| messages.next().transpose()).collect()
+        std::iter::from_fn(|| messages.next_message().transpose()).collect()
     }
 
     fn take(text: &str) -> Vec<FromHost> {

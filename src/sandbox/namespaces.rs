@@ -87,7 +87,7 @@ pub fn enter(view: &View, base: &Path, hostname: &str, addresses: &[IpAddr]) -> 
         child => {
             drop((alive, gathered));
             let child = Pid::from_raw(child.max(0)).ok_or_else(|| last("fork"))?;
-            outlast(child, lifeline, claim)
+            outlast(child, &lifeline, claim.as_ref())
         }
     }
 }
@@ -148,10 +148,10 @@ fn die_with(alive: &PipeReader) -> Result<(), EnterError> {
 }
 
 /// Waits for the first process of the namespaces, and ends as it has ended. Its users are its own until then.
-fn outlast(child: Pid, lifeline: PipeWriter, users: Option<UserPair>) -> ! {
+fn outlast(child: Pid, lifeline: &PipeWriter, users: Option<&UserPair>) -> ! {
     // Whoever else holds a start's descriptors keeps their other ends from seeing that they were closed.
     let mut kept = vec![lifeline.as_raw_fd()];
-    kept.extend(users.as_ref().map(|users| users.kept_by().as_raw_fd()));
+    kept.extend(users.map(|users| users.kept_by().as_raw_fd()));
     close_all_but(kept);
     let status = wait(child).ok();
     // What it has to say about its end, the other one has said itself.

@@ -67,7 +67,7 @@ fn hear(pieces: &[&[u8]]) -> Option<Vec<FromHost>> {
     let mut heard = Vec::new();
     for piece in pieces {
         messages.buffer(piece.len()).extend_from_slice(piece);
-        while let Some(message) = messages.next().ok()? {
+        while let Some(message) = messages.next_message().ok()? {
             heard.push(message);
         }
     }
