@@ -117,11 +117,31 @@ impl Filter {
     /// # Safety
     /// Threads and processes that cannot go on under it end with SIGSYS.
     unsafe fn install(&self, flags: c_ulong) -> bool {
+        // SAFETY: as this function.
+        unsafe { self.put(flags) == 0 }
+    }
+
+    /// # Safety
+    /// As [`Filter::install`].
+    unsafe fn put(&self, flags: c_ulong) -> i64 {
         let program =
             libc::sock_fprog { len: self.0.len() as u16, filter: self.0.as_ptr().cast_mut().cast() };
         // SAFETY: the kernel copies the program, whose two types have the same layout.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
+    }
+
+    /// Puts the filter over the calling process and all that it starts, with a listener that is told of calls. Answers with
+    /// the listener's descriptor, which is less than 0 where the kernel refuses; errno says why.
+    ///
+    /// # Safety
+    /// As [`Confinement::apply`].
+    pub(crate) unsafe fn listen(&self) -> i64 {
+        // SAFETY: as this function.
         unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) == 0
+            if !privileges::never_gain() {
+                return -1;
+            }
+            self.put(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)
         }
     }
 

@@ -6,6 +6,8 @@
 //! nothing but what was granted ([`mounts::View`]). Each process that it starts there is held, from its first
 //! instruction on, to a [`confinement::Confinement`]: [`landlock`], [`seccomp`], limits, no capabilities.
 //!
+//! Or it is not held at all, and what it does is noted: [`recording`].
+//!
 //! This is the only crate with unsafe code: the calls between fork and exec ([`spawn::Launch`]), those that make
 //! namespaces and mounts, and taking over an inherited descriptor ([`descriptors::inherited`]).
 
@@ -18,6 +20,7 @@ pub mod landlock;
 pub mod mounts;
 pub mod namespaces;
 pub mod privileges;
+pub mod recording;
 mod remove;
 pub mod seccomp;
 pub mod self_check;

@@ -14,9 +14,13 @@ use std::ptr;
 use libc::{c_char, c_int};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions, getpid, pidfd_getfd, pidfd_open, waitpid,
+};
 
 use crate::confinement::Confinement;
+use crate::recording::Recorder;
+use crate::seccomp::{self, Filter};
 
 /// What to start and how.
 #[derive(Debug)]
@@ -74,6 +78,11 @@ pub enum SpawnError {
     /// It could not be confined as it is to be, so it was not started.
     #[error("failed to confine a new process")]
     Confinement(#[source] io::Error),
+    /// What it does cannot be noted, so it was not started.
+    #[error(
+        "this kernel cannot tell what a process uses (seccomp user notification, Linux 5.6 or later, is needed)"
+    )]
+    Recording(#[source] io::Error),
     /// The folder cannot be entered.
     #[error("failed to enter the folder of a new process")]
     Folder(#[source] io::Error),
@@ -88,7 +97,23 @@ impl Launch<'_> {
     /// # Errors
     /// What failed, and then no process is left.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        let prepared = Prepared::new(self)?;
+        self.start(None)
+    }
+
+    /// Starts the process, and has noted what it and everything that it starts use.
+    ///
+    /// # Errors
+    /// As [`Launch::spawn`]; and where the kernel cannot tell what a process uses.
+    pub fn spawn_recorded(&self, recorder: &Recorder) -> Result<Child, SpawnError> {
+        self.start(Some(recorder))
+    }
+
+    fn start(&self, recorder: Option<&Recorder>) -> Result<Child, SpawnError> {
+        let mut prepared = Prepared::new(self)?;
+        let listening = match recorder {
+            Some(recorder) => Some((recorder, prepared.listened_to()?)),
+            None => None,
+        };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
         let writer = above(writer, prepared.descriptors.len())?;
         let old_mask = block_signals();
@@ -101,9 +126,15 @@ impl Launch<'_> {
         let error = io::Error::last_os_error();
         restore_signals(&old_mask);
         drop(writer);
+        prepared.recording = None;
         let pid = Pid::from_raw(forked.max(0)).ok_or(SpawnError::System { step: "fork", source: error })?;
-        let child = collect_failure(reader, &prepared).and_then(|()| {
-            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("open a pidfd"))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("open a pidfd"));
+        let child = pidfd.and_then(|pidfd| {
+            if let Some((recorder, told)) = listening {
+                // Its exec waits for the recorder's first answer.
+                attend(recorder, told, &pidfd).map_err(SpawnError::Recording)?;
+            }
+            collect_failure(reader, &prepared)?;
             Ok(Child { pid, pidfd })
         });
         if child.is_err() {
@@ -128,6 +159,7 @@ enum Step {
     Descriptors,
     Folder,
     Confinement,
+    Recording,
     Program,
 }
 
@@ -145,6 +177,14 @@ struct Prepared<'a> {
     parent: Option<c_int>,
     groups: &'a [std::fs::File],
     confinement: Option<&'a Confinement>,
+    recording: Option<Recording>,
+}
+
+/// What makes a process tell what it does.
+struct Recording {
+    filter: Filter,
+    /// Where it writes the number of its filter's listener, as a native `c_int`.
+    number: OwnedFd,
 }
 
 enum PreparedProgram {
@@ -178,7 +218,17 @@ impl<'a> Prepared<'a> {
             parent: launch.die_with_parent.then(|| getpid().as_raw_nonzero().get()),
             groups: launch.groups,
             confinement: launch.confinement,
+            recording: None,
         })
+    }
+
+    /// Has the new process tell what it does. Answers with what it says the number of its listener on.
+    fn listened_to(&mut self) -> Result<OwnedFd, SpawnError> {
+        let filter = seccomp::recorded().map_err(|error| SpawnError::Recording(io::Error::other(error)))?;
+        let (told, number) = pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"))?;
+        let number = above(number, self.descriptors.len())?;
+        self.recording = Some(Recording { filter, number });
+        Ok(told)
     }
 
     /// Becomes the program, or reports why not and ends.
@@ -235,6 +285,12 @@ impl<'a> Prepared<'a> {
             {
                 return Step::Confinement;
             }
+            // The last step but one: from here on, its calls wait for who is told of them.
+            if let Some(recording) = &self.recording
+                && !recording.begin()
+            {
+                return Step::Recording;
+            }
             self.execute();
             Step::Program
         }
@@ -276,6 +332,33 @@ impl<'a> Prepared<'a> {
             }
         }
     }
+}
+
+impl Recording {
+    /// False where the kernel refuses; errno says why.
+    ///
+    /// # Safety
+    /// As `become_program`.
+    unsafe fn begin(&self) -> bool {
+        // SAFETY: as `become_program`; the number outlives the call.
+        unsafe {
+            let listener = self.filter.listen() as c_int;
+            let size = size_of::<c_int>();
+            listener >= 0
+                && libc::write(self.number.as_raw_fd(), (&raw const listener).cast(), size) == size as isize
+        }
+    }
+}
+
+/// Takes the listener of a new process, once it has one, and has it answered. One that has failed before says why itself.
+fn attend(recorder: &Recorder, told: OwnedFd, process: &OwnedFd) -> io::Result<()> {
+    let mut number = [0; size_of::<c_int>()];
+    match std::fs::File::from(told).read_exact(&mut number) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        other => other?,
+    }
+    let listener = pidfd_getfd(process, c_int::from_ne_bytes(number), PidfdGetfdFlags::empty())?;
+    recorder.attend(listener)
 }
 
 /// The kernel's description of what a signal does: all zeros is the default action.
@@ -344,6 +427,7 @@ fn collect_failure(reader: OwnedFd, prepared: &Prepared<'_>) -> Result<(), Spawn
         step if step == Step::Folder as c_int && prepared.folder.is_some() => SpawnError::Folder(source),
         step if step == Step::Program as c_int => SpawnError::Program(source),
         step if step == Step::Confinement as c_int => SpawnError::Confinement(source),
+        step if step == Step::Recording as c_int => SpawnError::Recording(source),
         step if step == Step::Session as c_int => SpawnError::System { step: "make a session", source },
         step if step == Step::DieWithParent as c_int => {
             SpawnError::System { step: "bind its life to its parent's", source }

@@ -104,3 +104,14 @@ pub(super) const COMPUTING: &[c_long] = &[
     SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_sigaltstack, SYS_getpid, SYS_gettid, SYS_tgkill,
     SYS_sched_yield, SYS_exit, SYS_exit_group,
 ];
+
+/// What a recorder is told of: every call that names a file, a program or a place to connect to. `clone` is told of where it
+/// makes no thread.
+#[rustfmt::skip]
+pub(super) const RECORDED: &[c_long] = &[
+    SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_mkdir, SYS_mkdirat, SYS_mknod, SYS_mknodat, SYS_link, SYS_linkat,
+    SYS_symlink, SYS_symlinkat, SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_rename, SYS_renameat, SYS_renameat2, SYS_truncate,
+    SYS_chmod, SYS_fchmodat, SYS_fchmodat2, SYS_chown, SYS_lchown, SYS_fchownat, SYS_utime, SYS_utimes, SYS_futimesat,
+    SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_execve, SYS_execveat, SYS_fork,
+    SYS_vfork, SYS_clone3, SYS_io_uring_setup, SYS_connect, SYS_bind, SYS_listen, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+];
