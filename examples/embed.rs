@@ -65,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         children,
         image_lock: folder.join("orchestrator.lock"),
         on_pull: |_| (),
+        recording: None,
     };
     let mut handle = ServicesManager::launch(launch).await?;
     let (mut events, mut logs) =

@@ -17,6 +17,7 @@ mod init;
 mod js;
 mod js_io;
 mod keeper;
+mod notes;
 mod output;
 mod probe;
 mod probes;

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! The main task hears the controller; it never waits for room to send while the service runs, so a controller that is
-//! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), one for what a js service asks for (`js_io/launch.rs`), one for the figures (`resources.rs`), one a probe, and the reaper (`init.rs`).
+//! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), one for what a js service asks for
+//! (`js_io/launch.rs`), one for what is recorded of it (`notes.rs`), one for the figures (`resources.rs`), one a probe, and the
+//! reaper (`init.rs`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,6 +34,7 @@ use crate::chain;
 use crate::confine::{ConfineError, confine};
 use crate::init::Init;
 use crate::js_io::launch::LostError;
+use crate::notes::{self, Own};
 use crate::output::{Rate, pump};
 use crate::probes::Prober;
 use crate::relay;
@@ -235,6 +238,11 @@ impl RemoteService<'_> {
             });
         }
         self.say(&FromRemote::Running { pid: process.pid.as_raw_nonzero().get().unsigned_abs() }).await?;
+        if let Some(recorder) = surroundings.recorder.clone() {
+            let (port, finished) = (self.port.clone(), finished.clone());
+            let own = Own::of(&self.environs.root);
+            tasks.spawn(async move { Ok(notes::send_all(recorder, own, port, finished).await?) });
+        }
         let surroundings = Arc::new(surroundings);
         if let Some(js_io) = process.js_io {
             let (surroundings, init, port) = (surroundings.clone(), self.init.clone(), self.port.clone());

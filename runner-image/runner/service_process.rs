@@ -14,6 +14,7 @@ use orchestrator_port::launch::Confinement as Wanted;
 use orchestrator_port::message::control::Order;
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Grants};
+use orchestrator_sandbox::recording::Recorder;
 use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
 use rustix::fs::{Mode, fchmod};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -47,6 +48,9 @@ pub(crate) struct Surroundings {
     environment: BTreeMap<OsString, OsString>,
     path: String,
     environs: Arc<Environs>,
+    /// Notes what the service's own processes use; none where nothing is recorded. What is run beside it, to probe it, is not
+    /// the service.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// What the runner has prepared for every process of its service before any code came.
@@ -108,15 +112,27 @@ impl Surroundings {
             Some(_) => PathBuf::from(&order.folder),
             None => below(root.path(), &order.folder)?,
         };
-        Ok(Self { folder, environment, path, environs: environs.clone() })
+        // Who is held is seen by what it is denied.
+        let recorder = (order.recorded && environs.confinement.is_none()).then(Recorder::default);
+        Ok(Self { folder, environment, path, environs: environs.clone(), recorder })
     }
 
-    /// Starts a process with these descriptors, in a session of its own.
+    /// Starts a process with these descriptors, in a session of its own, beside the service.
     pub(crate) fn start(
         &self,
         command: Vec<OsString>,
         descriptors: &[&OwnedFd],
         places: &Places,
+    ) -> Result<Child, StartError> {
+        self.start_noted(command, descriptors, places, None)
+    }
+
+    fn start_noted(
+        &self,
+        command: Vec<OsString>,
+        descriptors: &[&OwnedFd],
+        places: &Places,
+        recorder: Option<&Recorder>,
     ) -> Result<Child, StartError> {
         let name = command.first().ok_or(CommandError::Empty)?;
         let program = find(Path::new(name), &self.folder, &self.path)?;
@@ -135,7 +151,7 @@ impl Surroundings {
             groups: &[],
             confinement: self.environs.confinement.as_ref(),
         };
-        launch.spawn().map_err(|error| match error {
+        spawn(&launch, recorder).map_err(|error| match error {
             SpawnError::Program(error) => explain(&program, places.show(&program), &error).into(),
             SpawnError::Folder(error) => {
                 let folder = places.show(&self.folder);
@@ -183,7 +199,7 @@ impl Surroundings {
             groups: &[],
             confinement: confinement.as_ref(),
         };
-        launch.spawn().map_err(StartError::Spawn)
+        spawn(&launch, self.recorder.as_ref()).map_err(StartError::Spawn)
     }
 }
 
@@ -207,8 +223,16 @@ impl ServiceProcess {
         let mut descriptors = vec![&null, &stdout_end, &stderr_end, host];
         let asking = if asks(order) { Some(surroundings.ask(order, &stderr_end)?) } else { None };
         descriptors.extend(asking.as_ref().map(|(_, end)| end));
-        let child = surroundings.start(command, &descriptors, &places)?;
+        let recorder = surroundings.recorder.as_ref();
+        let child = surroundings.start_noted(command, &descriptors, &places, recorder)?;
         Ok(Self { pid: child.pid, stdout, stderr, js_io: asking.map(|(js_io, _)| js_io) })
+    }
+}
+
+fn spawn(launch: &Launch<'_>, recorder: Option<&Recorder>) -> Result<Child, SpawnError> {
+    match recorder {
+        Some(recorder) => launch.spawn_recorded(recorder),
+        None => launch.spawn(),
     }
 }
 

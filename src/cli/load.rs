@@ -119,6 +119,18 @@ impl Around<'_> {
     }
 }
 
+/// Does something with the host as the manifest was read against it.
+pub(crate) fn with_surroundings<T>(
+    loaded: &Loaded,
+    plugins: &BTreeMap<String, PluginSpec>,
+    deed: impl FnOnce(&Surroundings<'_>) -> T,
+) -> T {
+    let files = [loaded.file.clone(), loaded.folder.join(".env")];
+    let around =
+        Around { folder: &loaded.folder, files: &files, variables: &loaded.variables, plugins, others: &[] };
+    around.with(deed)
+}
+
 /// What reads the children that the services of this manifest ask for while they run, by the same rules.
 pub(crate) fn child_reader(loaded: &Loaded, plugins: BTreeMap<String, PluginSpec>) -> ChildReader {
     let (folder, variables) = (loaded.folder.clone(), loaded.variables.clone());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use orchestrator_core::ServiceName;
+use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_manager::{Embedded, PluginError, Plugins, Project};
 
 use crate::client::Client;
@@ -36,6 +37,15 @@ pub(crate) fn load_manifest(
     let plugins = load_plugins(file, embedded, colour)?;
     let loaded = load::load(file, plugins.catalog()).map_err(|error| Failure::load(&error, colour))?;
     Ok((loaded, plugins))
+}
+
+/// The service of this name.
+pub(crate) fn service_of<'a>(manifest: &'a Manifest, name: &ServiceName) -> Result<&'a Service, Failure> {
+    manifest.services.get(name).ok_or_else(|| {
+        let known: Vec<_> = manifest.services.keys().map(ServiceName::as_str).collect();
+        Failure::new(Code::Usage, format!("no service is named '{name}'"))
+            .hint(format!("there are: {}", known.join(", ")))
+    })
 }
 
 /// The built-in plugins, those of the user, and those beside the manifest.

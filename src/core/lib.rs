@@ -6,8 +6,10 @@
 //! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
 //! - [`probing`]: when a service counts as ready, and when as unhealthy;
 //! - [`routing`]: who calls and hears whom: balancing, retries, deadlines, streams;
+//! - [`learning`]: what has to be granted to a service that was watched;
 //! - [`report`]: everything that people and programs are told.
 
+pub mod learning;
 pub mod manifest;
 pub mod name;
 pub mod permissions;

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, yield_now};
 
 use crate::provider::Provider;
+use crate::recording::Recording;
 use crate::router::{Outbox, Wire, carry};
 
 /// How many words for the controller wait. Who has more to say waits too.
@@ -94,6 +95,11 @@ impl HostLine {
     /// The process is gone: what it has said is heard, and when there is no more, that was all.
     pub(crate) fn finish(&self) {
         self.finished.send_replace(true);
+    }
+
+    /// Where what the process uses goes, where that is recorded.
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.provider.recording.as_ref()
     }
 
     /// Its way to the Router.

@@ -67,6 +67,7 @@ impl ServicesManager {
             environment,
             gateway: self.gateway.clone(),
             router: self.router.clone(),
+            recording: self.recording.clone().filter(|recording| *recording.service() == service.name),
             children: self.children.clone(),
             config: self.config.clone(),
             folder,

@@ -71,7 +71,10 @@ pub(crate) fn check<'a>(
         confinement: Some("not tried".into()),
         controllers: Controllers::default(),
     };
-    let unconfined = services.clone().all(|service| service.sandbox == Sandbox::None);
+    // Children may be held where their parent is not.
+    let unconfined = services
+        .clone()
+        .all(|service| service.sandbox == Sandbox::None && service.permissions.children.is_none());
     let host = if unconfined { nothing } else { probe(runner, folder)? };
     let (refused, soft) = (Vec::new(), Vec::new());
     let mut checked = Checked { refused, soft, capabilities: host.clone() };

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Service;
+use orchestrator_core::permissions::Sandbox;
 use orchestrator_core::routing::{Code, Fault};
 use orchestrator_port::message::service::{FromService, Payload, ToService};
 
 use crate::ChildReader;
 use crate::config_store::ConfigStore;
 use crate::inbox::{Happening, Inbox};
+use crate::recording::Recording;
 use crate::router::{Responder, Wanted, Wire};
 
 /// Serves one start.
@@ -20,6 +22,8 @@ pub(crate) struct Provider {
     pub(crate) children: ChildReader,
     pub(crate) config: ConfigStore,
     pub(crate) inbox: Inbox,
+    /// Where what the start uses goes, where that is recorded.
+    pub(crate) recording: Option<Recording>,
 }
 
 impl Provider {
@@ -83,7 +87,11 @@ impl Provider {
 
     /// Beside what else the start has to say: reading looks at disks.
     fn create_child(&self, responder: Responder, spec: Payload) {
-        let (children, parent) = (self.children.clone(), Arc::clone(&self.service));
+        let (children, mut parent) = (self.children.clone(), Arc::clone(&self.service));
+        if self.recording.is_some() {
+            // Only the service itself is watched: what it opens is held as ever.
+            Arc::make_mut(&mut parent).sandbox = Sandbox::Strict;
+        }
         let (others, inbox) = (self.wire.known(), self.inbox.clone());
         tokio::spawn(async move {
             match children.read(spec, parent, others).await {

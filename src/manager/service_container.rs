@@ -33,6 +33,7 @@ use crate::host_line::{self, HostLine};
 use crate::inbox::{Happening, Inbox};
 use crate::log_store::LogStore;
 use crate::provider::Provider;
+use crate::recording::Recording;
 use crate::router::Router;
 use crate::service_controller::{Command, Outcome, ServiceController, Shipment};
 use crate::shipment::Shipper;
@@ -54,6 +55,8 @@ pub(crate) struct ServiceContainer {
     pub(crate) environment: Box<dyn Environment>,
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
+    /// Where what it uses goes, where that is recorded.
+    pub(crate) recording: Option<Recording>,
     pub(crate) children: ChildReader,
     pub(crate) config: ConfigStore,
     /// The start's own folder, not made yet.
@@ -136,6 +139,7 @@ impl ServiceContainer {
             children: self.children.clone(),
             config: self.config.clone(),
             inbox: self.inbox.clone(),
+            recording: self.recording.clone(),
         };
         let host = HostLine::open(end, longest, connect, provide);
         let controller = ServiceController::new(
@@ -153,8 +157,8 @@ impl ServiceContainer {
     /// The code is read anew at each start, so that a restart runs what is there now.
     async fn gather(&self) -> Result<Shipment, CrashReason> {
         let (shipper, service) = (self.shipper.clone(), self.service.clone());
-        let replica = self.inbox.start().replica.index;
-        let gathered = tokio::task::spawn_blocking(move || shipper.gather(&service, replica)).await;
+        let (replica, watched) = (self.inbox.start().replica.index, self.recording.is_some());
+        let gathered = tokio::task::spawn_blocking(move || shipper.gather(&service, replica, watched)).await;
         gathered
             .map_err(broken("cannot read the code"))?
             .map_err(|error| CrashReason::Environment { error: chain(&error) })

@@ -295,10 +295,21 @@ impl<'a> ServiceController<'a> {
                 let what = self.output.redactor.clean(what);
                 self.inbox.tell(Happening::Refused { what }).await;
             }
+            FromRemote::Recorded { lost } => return self.hear_recorded(&frame.payload, lost),
             FromRemote::Broken { error } => {
                 return Some(self.end.outcome(CrashReason::Environment { error }));
             }
             FromRemote::Ready { .. } => {}
+        }
+        None
+    }
+
+    fn hear_recorded(&self, uses: &[u8], lost: u64) -> Option<Outcome> {
+        match (self.host.recording(), serde_json::from_slice(uses)) {
+            (Some(recording), Ok(uses)) => recording.add(uses, lost),
+            (Some(_), Err(malformed)) => return Some(self.lost(malformed.to_string())),
+            // Nobody has asked for it.
+            (None, _) => {}
         }
         None
     }

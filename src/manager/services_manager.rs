@@ -29,6 +29,7 @@ use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
 use crate::log_store::LogStore;
 use crate::preflight::Checked;
+use crate::recording::Recording;
 use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
@@ -57,6 +58,8 @@ pub struct ServicesManager {
     pub(crate) shipper: Arc<Shipper>,
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
+    /// What is seen of the service that is watched, where one is.
+    pub(crate) recording: Option<Recording>,
     /// What this host can enforce.
     pub(crate) capabilities: Capabilities,
     /// Reads the children that services ask for.
@@ -116,6 +119,8 @@ pub struct Launch {
     pub image_lock: PathBuf,
     /// Is told how far an image has come that is fetched.
     pub on_pull: OnPull,
+    /// Is given what its service is seen to use, which has to be held to nothing for that; none where nobody is watched.
+    pub recording: Option<Recording>,
 }
 
 /// Why a project could not be launched. Nothing was started.
@@ -232,7 +237,8 @@ impl ServicesManager {
     /// # Errors
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        let Launch { manifest, plugins, embedded, project, lock, children, image_lock, on_pull } = launch;
+        let Launch { manifest, plugins, embedded, project, lock, children, image_lock, on_pull, recording } =
+            launch;
         let images = Images { kept_in: &image_lock, on_pull };
         let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock, images).await;
         let prepared = prepared.inspect_err(|_| {
@@ -241,7 +247,7 @@ impl ServicesManager {
         });
         let Prepared { shipper, soft, capabilities, supervisor, logs, config, keeper, docker } = prepared?;
 
-        let router = Router::start();
+        let router = Router::start(recording.clone());
         for service in manifest.services.values() {
             router.know(
                 service.name.clone(),
@@ -263,6 +269,7 @@ impl ServicesManager {
             shipper: Arc::new(shipper),
             gateway: Gateway::default(),
             router,
+            recording,
             capabilities,
             children,
             config,

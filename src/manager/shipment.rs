@@ -168,7 +168,13 @@ impl Shipper {
     }
 
     /// Reads the service's code as it is now and puts together what is sent.
-    pub(crate) fn gather(&self, service: &Service, replica: u32) -> Result<Shipment, GatherError> {
+    /// Of a service that is `watched`, what it uses is recorded, and it finds the programs that it would find where it is held.
+    pub(crate) fn gather(
+        &self,
+        service: &Service,
+        replica: u32,
+        watched: bool,
+    ) -> Result<Shipment, GatherError> {
         if service.code == Code::Image {
             return self.gather_program(service, replica);
         }
@@ -187,8 +193,9 @@ impl Shipper {
             folder: CODE.into(),
             // A folder whose name is no text is no base: paths from '/' on are found all the same.
             base: service.folder.to_str().unwrap_or_default().to_owned(),
-            env: self.env_of(service, Some(runtime)),
+            env: self.env_of(service, Some(runtime), watched),
             secrets: secrets::read(service)?,
+            recorded: watched,
             output_rate: service.permissions.limits.logs,
         };
         Ok(Shipment { entries, order, protocol: runtime.protocol })
@@ -208,8 +215,9 @@ impl Shipper {
             code: String::new(),
             folder: program.folder,
             base: service.folder.to_str().unwrap_or_default().to_owned(),
-            env: self.env_of(service, None),
+            env: self.env_of(service, None, false),
             secrets: secrets::read(service)?,
+            recorded: false,
             output_rate: service.permissions.limits.logs,
         };
         Ok(Shipment { entries: Vec::new(), order, protocol: Protocol::None })
@@ -225,7 +233,12 @@ impl Shipper {
         confinement(service, self.plugins.runtime(&service.runtime).map(|(runtime, _)| runtime))
     }
 
-    fn env_of(&self, service: &Service, runtime: Option<&RuntimeSpec>) -> BTreeMap<String, String> {
+    fn env_of(
+        &self,
+        service: &Service,
+        runtime: Option<&RuntimeSpec>,
+        watched: bool,
+    ) -> BTreeMap<String, String> {
         let kind = match service.kind {
             Kind::Service => "service",
             Kind::Job => "job",
@@ -234,7 +247,8 @@ impl Shipper {
         match (service.isolation, service.sandbox, runtime) {
             // Where programs are in an image is the image's to say.
             (Isolation::Docker, ..) => drop(env.remove("PATH")),
-            (Isolation::Process, Sandbox::None, _) | (Isolation::Process, _, None) => {}
+            (Isolation::Process, _, None) => {}
+            (Isolation::Process, Sandbox::None, _) if !watched => {}
             (Isolation::Process, _, Some(runtime)) => drop(env.insert("PATH".into(), visible_path(runtime))),
         }
         env.extend(self.program(service).map(|program| program.env.clone()).unwrap_or_default());

@@ -15,6 +15,7 @@ mod image_recipe;
 mod images;
 mod jobs;
 mod js_outside;
+mod learn;
 mod lifecycle;
 mod limits;
 mod logs;

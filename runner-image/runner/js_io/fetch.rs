@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use url::Url;
 
-use super::grants::{DENIED, denied};
+use super::grants::{DENIED, Network, denied};
 use super::messages::{Done, Failure, LONGEST_PAYLOAD};
 use super::room::{Room, Share};
 use super::target::Target;
@@ -39,8 +39,7 @@ const OWN_HEADERS: [&str; 8] =
 #[derive(Clone)]
 pub(crate) struct Client {
     service: Arc<str>,
-    /// None where there is no network of the service's own.
-    relays: Option<Arc<[Relay]>>,
+    network: Arc<Network>,
     room: Room,
     /// Whom to trust.
     roots: fn() -> RootCertStore,
@@ -62,9 +61,9 @@ pub(crate) struct Fetched {
 }
 
 impl Client {
-    /// One for what these relays lead to.
-    pub(crate) fn new(service: &str, relays: Option<&[Relay]>, room: Room) -> Self {
-        Self { service: service.into(), relays: relays.map(Into::into), room, roots: web_roots }
+    /// One for this network.
+    pub(crate) fn new(service: &str, network: Network, room: Room) -> Self {
+        Self { service: service.into(), network: network.into(), room, roots: web_roots }
     }
 
     /// Sends a request and receives all of its response. Redirects are responses like any other.
@@ -72,9 +71,9 @@ impl Client {
         let url = Url::parse(&asked.url)
             .map_err(|error| Failure::new("EINVAL", format!("'{}' is no URL: {error}", asked.url)))?;
         let target = Target::of(&url)?;
-        let relay = self.relay(&target)?;
+        let way = self.way(&target)?;
         let request = request(&url, &target, asked)?;
-        let exchange = self.exchange(relay, &target, &url, request);
+        let exchange = self.exchange(way, &target, &url, request);
         let late = |_| {
             Failure::new(
                 "timeout",
@@ -84,13 +83,17 @@ impl Client {
         timeout(TIME_LIMIT, exchange).await.map_err(late)?
     }
 
-    /// Where a connection to this host and port is accepted, if it is granted.
-    fn relay(&self, target: &Target) -> Result<&Relay, Failure> {
-        let Some(relays) = &self.relays else {
-            let text = format!("{} has no network: fetch needs 'sandbox: strict'", self.service);
-            return Err(Failure::new(DENIED, text));
+    /// Where a connection to this host and port is accepted, if it is granted: by a relay, or by the host itself.
+    fn way(&self, target: &Target) -> Result<Option<&Relay>, Failure> {
+        let relays = match &*self.network {
+            Network::Relays(relays) => relays,
+            Network::Host => return Ok(None),
+            Network::None => {
+                let text = format!("{} has no network: fetch needs 'sandbox: strict'", self.service);
+                return Err(Failure::new(DENIED, text));
+            }
         };
-        relays.iter().find(|relay| relay.to == target.to).ok_or_else(|| {
+        relays.iter().find(|relay| relay.to == target.to).map(Some).ok_or_else(|| {
             let to = &target.to;
             denied(&self.service, format_args!("connect to {to}"), format_args!("net.connect: [\"{to}\"]"))
         })
@@ -98,13 +101,17 @@ impl Client {
 
     async fn exchange(
         &self,
-        relay: &Relay,
+        relay: Option<&Relay>,
         target: &Target,
         url: &Url,
         request: Request<Full<Bytes>>,
     ) -> Result<Fetched, Failure> {
         let failed = |error: io::Error| target.unreachable(&error);
-        let stream = TcpStream::connect((relay.address, relay.port)).await.map_err(failed)?;
+        let stream = match relay {
+            Some(relay) => TcpStream::connect((relay.address, relay.port)).await,
+            None => TcpStream::connect(&target.to).await,
+        };
+        let stream = stream.map_err(failed)?;
         // Small requests are not held back.
         stream.set_nodelay(true).map_err(failed)?;
         match &target.tls {
@@ -256,7 +263,7 @@ mod tests {
         let (address, port) = (address.ip(), address.port());
         let relay = |name: &&str| Relay { address, port, to: format!("{name}:443") };
         let relays: Vec<_> = names.iter().map(relay).collect();
-        Client::new("web", Some(&relays), Room::new())
+        Client::new("web", Network::Relays(relays), Room::new())
     }
 
     fn trusting(client: Client) -> Client {

@@ -30,8 +30,19 @@ pub(crate) struct JsGrants {
     pub(crate) read: Vec<PathBuf>,
     /// Those to be read and written.
     pub(crate) write: Vec<PathBuf>,
-    /// Where it may connect to; none where it has no network of its own.
-    pub(crate) connect: Option<Vec<Relay>>,
+    /// Where it may connect to.
+    pub(crate) network: Network,
+}
+
+/// The network of a js service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// It has none of its own.
+    None,
+    /// What these lead to.
+    Relays(Vec<Relay>),
+    /// The host's, while it is recorded what it uses of it.
+    Host,
 }
 
 impl JsGrants {
@@ -44,15 +55,21 @@ impl JsGrants {
             scratch: wanted.map(|_| scratch),
             read: wanted.map(|wanted| wanted.read.clone()).unwrap_or_default(),
             write: wanted.map_or_else(root, |wanted| wanted.write.clone()),
-            connect: wanted
-                .filter(|wanted| wanted.sandbox == Sandbox::Strict)
-                .map(|wanted| wanted.relays.clone()),
+            network: match wanted {
+                Some(wanted) if wanted.sandbox == Sandbox::Strict => Network::Relays(wanted.relays.clone()),
+                None if order.recorded => Network::Host,
+                _ => Network::None,
+            },
         }
     }
 
     /// Whether there is anything to connect to.
     pub(crate) fn fetches(&self) -> bool {
-        self.connect.as_ref().is_some_and(|relays| !relays.is_empty())
+        match &self.network {
+            Network::None => false,
+            Network::Relays(relays) => !relays.is_empty(),
+            Network::Host => true,
+        }
     }
 }
 

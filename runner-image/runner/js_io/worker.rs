@@ -61,7 +61,7 @@ impl Worker {
         let worker = Self {
             service: grants.service.clone(),
             files: Files::open(grants),
-            client: Client::new(&grants.service, grants.connect.as_deref(), room.clone()),
+            client: Client::new(&grants.service, grants.network.clone(), room.clone()),
             room,
             queue,
             open: Arc::clone(&open),

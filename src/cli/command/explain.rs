@@ -11,9 +11,9 @@ use orchestrator_views::spoken_bytes;
 
 use crate::Context;
 use crate::exit_code::Code;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::output::print_line;
-use crate::target::load_manifest;
+use crate::target::{load_manifest, service_of};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -29,11 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let file = args.manifest.as_deref().or(context.target.file.as_deref());
     let (loaded, plugins) = load_manifest(file, &context.embedded, context.terminal.colour)?;
-    let Some(service) = loaded.manifest.services.get(&args.service) else {
-        let known: Vec<_> = loaded.manifest.services.keys().map(ServiceName::as_str).collect();
-        return Err(Failure::new(Code::Usage, format!("no service is named '{}'", args.service))
-            .hint(format!("there are: {}", known.join(", "))));
-    };
+    let service = service_of(&loaded.manifest, &args.service)?;
     let runtime = Runtime::of(service, &plugins);
     if args.json {
         let explained = serde_json::json!({

@@ -11,6 +11,7 @@ mod explain;
 mod gc;
 mod graph;
 mod image;
+mod learn;
 mod lock;
 mod logs;
 mod plugin;
@@ -61,6 +62,8 @@ pub(crate) enum Verb {
     Check(check::Args),
     /// Show what a service finds and may do
     Explain(explain::Args),
+    /// Run a service with nothing denied, and print the permissions that it needs
+    Learn(learn::Args),
     /// Show what this host can enforce
     Doctor(doctor::Args),
     /// Note what the names of a manifest's images mean
@@ -96,6 +99,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Types(args) => types::run(args, context).await,
         Verb::Check(args) => check::run(&args, context),
         Verb::Explain(args) => explain::run(&args, context),
+        Verb::Learn(args) => learn::run(args, context).await,
         Verb::Doctor(args) => doctor::run(&args, context).await,
         Verb::Lock(args) => lock::run(args, context).await,
         Verb::Image(args) => image::run(args, context).await,

@@ -1,13 +1,16 @@
 //! `orchestrator up`: starts the services of a manifest, in order, and shows what they write until they have ended.
 
+use std::io::{stderr, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::permissions::Sandbox;
 use orchestrator_core::supervisor::Request;
-use orchestrator_manager::{Launch, LaunchError, Project, ProjectError, ServicesManager};
-use orchestrator_views::control_api;
+use orchestrator_manager::{
+    Launch, LaunchError, ManagerHandle, Plugins, Project, ProjectError, Recording, ServicesManager,
+};
+use orchestrator_views::control_api::{self, ControlApi};
 
 use super::detach;
 use super::watch::watch;
@@ -16,12 +19,13 @@ use crate::client::Client;
 use crate::exit_code::Code;
 use crate::failure::{Failure, Outcome, chain};
 use crate::interrupts::Interrupts;
-use crate::load::child_reader;
+use crate::load::{Loaded, child_reader};
 use crate::news::News;
 use crate::output::note;
 use crate::pull::show_pull;
 use crate::screen::Screen;
 use crate::target::load_manifest;
+use crate::writer::Writer;
 
 /// What keeps the meaning of images' names, beside the manifest.
 pub(super) const IMAGE_LOCK: &str = "orchestrator.lock";
@@ -58,36 +62,72 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         refuse_second(&project).await?;
         return detach::run(&loaded, &project, &args, context).await;
     }
-    let lock = match project.lock().await {
-        Err(ProjectError::Running { .. }) => return Err(already_running(&project).await),
-        lock => lock.map_err(|error| Failure::internal(&error))?,
-    };
-    // From here on an interrupt closes in order what has been started.
-    let interrupts = Interrupts::new()?;
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
-    let prefixes = prefixes(&loaded.manifest);
-    let children = child_reader(&loaded, plugins.catalog().clone());
-    let launch = Launch {
-        children,
-        manifest: loaded.manifest,
-        plugins,
-        embedded: context.embedded,
-        project: project.clone(),
-        lock,
-        image_lock: loaded.folder.join(IMAGE_LOCK),
-        on_pull: show_pull,
-    };
-    let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
-    let api = control_api::serve(handle.clone(), &project.control_socket())?;
     let wanted = if args.services.is_empty() { names } else { args.services };
-    let news = News::of(&handle)?;
-    if let Err(error) = handle.submit(Request::Start(wanted)).await {
-        let _ = handle.request(Request::Shutdown).await;
-        return Err(Failure::new(Code::Usage, error.to_string()));
+    let writer = Writer::new(stdout(), stderr())?;
+    Launched::new(loaded, plugins, None, context).await?.run(wanted, context, writer).await
+}
+
+/// A project that has been launched, with nothing started yet.
+pub(super) struct Launched {
+    handle: ManagerHandle,
+    api: ControlApi,
+    interrupts: Interrupts,
+    /// What its replicas are called.
+    prefixes: Vec<String>,
+}
+
+impl Launched {
+    /// Launches a project that nobody runs. `recording` is given what its service uses.
+    pub(super) async fn new(
+        loaded: Loaded,
+        plugins: Plugins,
+        recording: Option<Recording>,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let project = Project::of_user(loaded.manifest.name.clone());
+        let lock = match project.lock().await {
+            Err(ProjectError::Running { .. }) => return Err(already_running(&project).await),
+            lock => lock.map_err(|error| Failure::internal(&error))?,
+        };
+        // From here on an interrupt closes in order what has been started.
+        let interrupts = Interrupts::new()?;
+        let prefixes = prefixes(&loaded.manifest);
+        let launch = Launch {
+            children: child_reader(&loaded, plugins.catalog().clone()),
+            manifest: loaded.manifest,
+            plugins,
+            embedded: context.embedded,
+            project: project.clone(),
+            lock,
+            image_lock: loaded.folder.join(IMAGE_LOCK),
+            on_pull: show_pull,
+            recording,
+        };
+        let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
+        let api = control_api::serve(handle.clone(), &project.control_socket())?;
+        Ok(Self { handle, api, interrupts, prefixes })
     }
-    let outcome = watch(handle, news, interrupts, Screen::new(context.terminal, prefixes)).await;
-    api.end().await;
-    outcome
+
+    /// The same, and after this time it is asked to end.
+    pub(super) fn ending_after(mut self, time: Option<Duration>) -> Self {
+        self.interrupts = self.interrupts.or_after(time);
+        self
+    }
+
+    /// Starts services, with what they depend on, and shows what happens until everything has ended.
+    pub(super) async fn run(self, wanted: Vec<ServiceName>, context: &Context, writer: Writer) -> Outcome {
+        let Self { handle, api, interrupts, prefixes } = self;
+        let news = News::of(&handle)?;
+        if let Err(error) = handle.submit(Request::Start(wanted)).await {
+            let _ = handle.request(Request::Shutdown).await;
+            return Err(Failure::new(Code::Usage, error.to_string()));
+        }
+        let screen = Screen::new(context.terminal, prefixes);
+        let outcome = watch(handle, news, interrupts, screen, writer).await;
+        api.end().await;
+        outcome
+    }
 }
 
 /// Nobody is to find out afterwards that a service was not held.

@@ -3,7 +3,6 @@
 //! One loop waits for signals, for what there is to show, and for the end. It never writes: a [`Writer`] does, so that
 //! a signal is heard whatever the terminal does.
 
-use std::io::{stderr, stdout};
 use std::time::Duration;
 
 use orchestrator_core::report::{Finish, FinishCause};
@@ -27,8 +26,8 @@ pub(crate) async fn watch(
     mut news: News,
     mut interrupts: Interrupts,
     mut screen: Screen,
+    writer: Writer,
 ) -> Outcome {
-    let writer = Writer::new(stdout(), stderr())?;
     let (mut ended, mut gone, mut still) = (None, false, false);
     let mut repaint = interval(REPAINT);
     repaint.set_missed_tick_behavior(MissedTickBehavior::Delay);

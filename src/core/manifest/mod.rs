@@ -38,6 +38,7 @@ pub use child::{ChildError, read_child};
 pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
 pub use element::size::SizeError;
+pub use grants::never_granted;
 pub use manifest::{
     Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Restart,
     RestartPolicy, Service,

@@ -25,6 +25,7 @@ pub use self::operator::{Answer, OperatorCall, Stream};
 pub(crate) use self::outbox::{Outbox, carry};
 use self::words::Parcel;
 use crate::inbox::{Happening, Inbox};
+use crate::recording::Recording;
 
 /// The calls and events of a project. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ struct State {
     last: u64,
     /// The deadline that is waited for.
     waited_for: Option<Moment>,
+    /// What is seen of the service that is watched, where one is.
+    recording: Option<Recording>,
 }
 
 /// Where what a line is told goes.
@@ -90,14 +93,15 @@ pub(crate) enum Wanted {
 }
 
 impl Router {
-    /// A router, with its clock running for as long as anybody has it.
-    pub(crate) fn start() -> Self {
+    /// A router, with its clock running for as long as anybody has it. It notes what passes a service that is watched.
+    pub(crate) fn start(recording: Option<Recording>) -> Self {
         let state = State {
             routing: Routing::default(),
             lines: HashMap::new(),
             replicas: HashMap::new(),
             last: 0,
             waited_for: None,
+            recording,
         };
         let shared = Shared { state: Mutex::new(state), earlier: Notify::new(), began: Instant::now() };
         let shared = Arc::new(shared);
@@ -186,7 +190,10 @@ impl State {
     fn tell(&mut self, line: LineId, told: Told, payload: Parcel, now: Moment) {
         match self.lines.get_mut(&line) {
             Some(End::Operator(listener)) => listener.hear(told, payload),
-            Some(End::Service { outbox, .. }) => {
+            Some(End::Service { outbox, inbox, .. }) => {
+                if let Some(recording) = &self.recording {
+                    recording.see(&inbox.start().replica.service, &told);
+                }
                 let (asked, streams) = words::asked(&told);
                 if queue(outbox, told, payload).is_ok() {
                     return;

@@ -9,7 +9,7 @@
 //!                                <-          Ship, then an Entry a file (with its bytes), in pieces
 //!                                <-          Run
 //!     Running | StartFailed      ->          the process is there | cannot be
-//!     Output, Usage, Refused     ->          whenever
+//!     Output, Usage, Refused, Recorded  ->   whenever
 //!                                <-          Probe                     answered by Probed
 //!                                <-          Close
 //!     Exited                     ->          all output has been sent before it; the last message
@@ -22,6 +22,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -93,6 +95,9 @@ pub struct Order {
     /// What it is given as files that nobody else sees, by their names.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Whether what it uses is recorded, while nothing is denied to it. Only where it is held to nothing.
+    #[serde(default)]
+    pub recorded: bool,
     /// The most bytes of output in a second, after a first second's worth at once. None: as many as are taken.
     #[serde(default)]
     pub output_rate: Option<u64>,
@@ -178,6 +183,11 @@ pub enum FromRemote {
         /// What, and what would allow it: the end of a sentence that begins with the replica.
         what: String,
     },
+    /// What it used, each thing once: the payload is a list of [`Use`], as JSON. Only where it is recorded.
+    Recorded {
+        /// How many further uses could not be read or kept.
+        lost: u64,
+    },
     /// The service's process has ended, and all that it wrote has been sent. Exactly one of the two is there.
     Exited {
         /// Its exit code.
@@ -214,6 +224,41 @@ pub struct Thrown {
     /// Its stack, a frame a line, in the service's own file names.
     #[serde(default)]
     pub stack: String,
+}
+
+/// Something that a recorded service asked the kernel for. Paths are absolute, without links, and were there at that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// To read a file.
+    Read(PathBuf),
+    /// To list a folder.
+    List(PathBuf),
+    /// To change a file that is there.
+    Write(PathBuf),
+    /// To make or to remove what this path names. Only its folder was there for certain.
+    Make(PathBuf),
+    /// To execute a file.
+    Run(PathBuf),
+    /// One of these, by a path that leads through a link.
+    Link {
+        /// As it was named, absolute.
+        from: PathBuf,
+        /// Where it led.
+        to: PathBuf,
+    },
+    /// To make a new process.
+    Process,
+    /// To connect to a socket in the file system.
+    Socket(PathBuf),
+    /// To connect to a TCP port.
+    Connect(SocketAddr),
+    /// To send a datagram there, other than to look up a name.
+    Datagram(SocketAddr),
+    /// To wait for connections at this TCP port.
+    Listen(u16),
+    /// The address of a name.
+    Lookup(String),
 }
 
 /// What a process tree uses.

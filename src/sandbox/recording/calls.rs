@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use libc::{AT_FDCWD, c_long, seccomp_data};
 use rustix::net::sockopt::socket_type;
@@ -122,10 +122,12 @@ fn file(call: &seccomp_data, task: Task, tell: &mut dyn FnMut(Use)) -> Result<Ve
 fn opened(path: &Path, flags: u64, tell: &mut dyn FnMut(Use)) {
     let has = |flag: i32| flags & u64::from(flag.unsigned_abs()) == u64::from(flag.unsigned_abs());
     let writes = has(libc::O_WRONLY) || has(libc::O_RDWR) || has(libc::O_TRUNC);
-    match real(path) {
-        // It can be named, and nothing else.
-        _ if has(libc::O_PATH) => {}
-        Some(real) if has(libc::O_TMPFILE) => tell(Use::Make(real.join("."))),
+    // It can be named then, and nothing else.
+    if has(libc::O_PATH) {
+        return;
+    }
+    match found(path, tell) {
+        Some(real) if has(libc::O_TMPFILE) => tell(Use::Make(real.join("a file without a name"))),
         Some(real) if writes => tell(Use::Write(real)),
         Some(real) if real.is_dir() => tell(Use::List(real)),
         Some(real) => tell(Use::Read(real)),
@@ -137,7 +139,7 @@ fn opened(path: &Path, flags: u64, tell: &mut dyn FnMut(Use)) {
 /// Where something is already, none is made.
 fn made(path: &Path, tell: &mut dyn FnMut(Use)) {
     if path.symlink_metadata().is_err()
-        && let Some(path) = entry(path)
+        && let Some(path) = entry(path, tell)
     {
         tell(Use::Make(path));
     }
@@ -145,7 +147,7 @@ fn made(path: &Path, tell: &mut dyn FnMut(Use)) {
 
 fn removed(path: &Path, tell: &mut dyn FnMut(Use)) {
     if path.symlink_metadata().is_ok()
-        && let Some(path) = entry(path)
+        && let Some(path) = entry(path, tell)
     {
         tell(Use::Make(path));
     }
@@ -153,18 +155,20 @@ fn removed(path: &Path, tell: &mut dyn FnMut(Use)) {
 
 fn renamed(from: &Path, to: &Path, tell: &mut dyn FnMut(Use)) {
     if from.symlink_metadata().is_ok() {
-        [from, to].into_iter().filter_map(entry).for_each(|path| tell(Use::Make(path)));
+        for path in [from, to] {
+            entry(path, tell).into_iter().for_each(|path| tell(Use::Make(path)));
+        }
     }
 }
 
 fn changed(path: &Path, tell: &mut dyn FnMut(Use)) {
-    if let Some(real) = real(path) {
+    if let Some(real) = found(path, tell) {
         tell(Use::Write(real));
     }
 }
 
 fn executed(path: &Path, tell: &mut dyn FnMut(Use)) {
-    if let Some(real) = real(path) {
+    if let Some(real) = found(path, tell) {
         tell(Use::Run(real));
     }
 }
@@ -178,9 +182,31 @@ fn real(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok().filter(|real| !own(real))
 }
 
+/// The same, and tells of the links on the way.
+fn found(path: &Path, tell: &mut dyn FnMut(Use)) -> Option<PathBuf> {
+    let (from, to) = (plain(path), real(path)?);
+    if from != to {
+        tell(Use::Link { from, to: to.clone() });
+    }
+    Some(to)
+}
+
 /// The place of an entry: the folder that it is in, without links, and its name.
-fn entry(path: &Path) -> Option<PathBuf> {
-    Some(real(path.parent()?)?.join(path.file_name()?))
+fn entry(path: &Path, tell: &mut dyn FnMut(Use)) -> Option<PathBuf> {
+    Some(found(path.parent()?, tell)?.join(path.file_name()?))
+}
+
+/// The path without `.` and `..`, as somebody reads it who knows of no links.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// One message, where it goes and what it says: places in the process's memory, with their lengths.

@@ -23,7 +23,7 @@ pub(super) fn queried(packet: &[u8]) -> Option<String> {
             break;
         }
         let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if length > 63 || !label.iter().all(|byte| plain(byte)) {
+        if length > 63 || !label.iter().all(plain) {
             return None;
         }
         let dot = if name.is_empty() { "" } else { "." };

@@ -42,6 +42,13 @@ pub enum Use {
     Make(PathBuf),
     /// To execute a file.
     Run(PathBuf),
+    /// One of these, by a path that leads through a link.
+    Link {
+        /// As it was named, absolute.
+        from: PathBuf,
+        /// Where it led.
+        to: PathBuf,
+    },
     /// To make a new process.
     Process,
     /// To connect to a socket in the file system.

@@ -50,6 +50,7 @@ fn files_programs_and_processes_are_noted_and_nothing_is_refused() {
     let at = |name: &str| here.join(name);
     for expected in [
         Use::Read(at("in")),
+        Use::Link { from: at("link"), to: at("in") },
         Use::Make(at("new")),
         Use::List(at("list")),
         Use::Write(at("old")),
@@ -98,4 +99,41 @@ fn a_kernel_that_cannot_tell_is_named() {
         error.to_string(),
         "this kernel cannot tell what a process uses (seccomp user notification, Linux 5.6 or later, is needed)"
     );
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says so by name")]
+fn names_that_are_looked_up_are_told_from_other_datagrams() {
+    let python =
+        ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| Path::new(path).exists());
+    let Some(python) = python else {
+        println!("skipped: names that are looked up need python3, which is not here");
+        return;
+    };
+    let script = r"
+import socket
+query = bytes([7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]) + b'\x03api\x07example\x00\x00\x01\x00\x01'
+asks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asks.connect(('127.0.0.1', 53))
+asks.send(query)
+tells = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+tells.sendmsg([query.replace(b'api', b'www')], [], 0, ('127.0.0.1', 53))
+tells.sendto(query, ('127.0.0.1', 9))
+tells.sendto(b'a datagram', ('127.0.0.1', 10))
+listener = socket.create_server(('127.0.0.1', 0))
+print(listener.getsockname()[1])
+";
+    let (text, Noted { uses, lost }) = recorded(python, &["-c", script], Path::new("/"));
+    let port = text.trim().parse().unwrap();
+    let net =
+        |used: &Use| matches!(used, Use::Lookup(_) | Use::Datagram(_) | Use::Connect(_) | Use::Listen(_));
+    let uses: Vec<_> = uses.into_iter().filter(net).collect();
+    let expected = [
+        Use::Lookup("api.example".into()),
+        Use::Lookup("www.example".into()),
+        Use::Datagram("127.0.0.1:9".parse().unwrap()),
+        Use::Datagram("127.0.0.1:10".parse().unwrap()),
+        Use::Listen(port),
+    ];
+    assert_eq!((uses.as_slice(), lost), (expected.as_slice(), 0));
 }

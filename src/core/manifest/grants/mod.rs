@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 pub(super) use self::between::check;
 use self::paths::Paths;
+pub use self::paths::never_granted;
 use super::element::permissions::{RawChildren, RawPermissions};
 use super::problem::{Hint, ProblemKind};
 use super::raw::{NamedService, RawManifest};

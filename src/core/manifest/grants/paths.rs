@@ -43,7 +43,7 @@ impl Paths<'_, '_, '_> {
 
     fn path(&mut self, written: &Placed<String>) -> Option<PathBuf> {
         let path = plain(&self.around.folder.join(&written.value));
-        if let Some(why) = never(&path, self.around) {
+        if let Some(why) = never_granted(&path, self.around) {
             return self.refuse(written, why, "grant a folder that holds only what the service needs");
         }
         let path = self.there(written, path)?;
@@ -139,8 +139,9 @@ impl Paths<'_, '_, '_> {
     }
 }
 
-/// Why a path is never granted: for what it is, or for what it holds.
-fn never(path: &Path, around: &Surroundings<'_>) -> Option<&'static str> {
+/// Why a path is never granted, whoever asks: for what it is, or for what it holds; none where it may be.
+#[must_use]
+pub fn never_granted(path: &Path, around: &Surroundings<'_>) -> Option<&'static str> {
     if path == Path::new("/") {
         return Some("it is everything");
     }
@@ -242,7 +243,7 @@ mod tests {
             "/users/bob",
             "/users/bob/.ssh",
         ] {
-            assert!(never(Path::new(path), &around).is_some(), "{path}");
+            assert!(never_granted(Path::new(path), &around).is_some(), "{path}");
         }
         for path in [
             "/srv/data",
@@ -254,7 +255,7 @@ mod tests {
             "/users/bob/shop",
             "/users/eve",
         ] {
-            assert_eq!(never(Path::new(path), &around), None, "{path}");
+            assert_eq!(never_granted(Path::new(path), &around), None, "{path}");
         }
     }
 }
