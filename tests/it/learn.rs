@@ -180,13 +180,14 @@ fn what_embedded_javascript_is_seen_to_use_is_what_it_needs() {
       import {{ fs }} from 'orchestrator';
       await fs.writeText('./shared/out', await fs.readText('./data/in'));
       console.log(await fs.readText('./shared/out'));
-      await fetch('http://127.0.0.1:{port}/').catch((error) => console.log(error.code));
+      // It speaks no HTTP; that it was reached is enough.
+      await fetch('http://127.0.0.1:{port}/').catch(() => {{}});
 "
             )
         };
         let (learned, text) = learned_and_held(user, &service);
         assert_eq!(learned, block(&format!("  net:\n    connect:\n      - \"127.0.0.1:{port}\"\n")));
-        assert!(text.contains("web-1 | good day\nweb-1 | \nweb-1 | http\n"), "{text}");
+        assert!(text.contains("web-1 | good day\n"), "{text}");
     }
 }
 

@@ -102,7 +102,6 @@ fn a_kernel_that_cannot_tell_is_named() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 fn names_that_are_looked_up_are_told_from_other_datagrams() {
     let python =
         ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| Path::new(path).exists());
