@@ -36,6 +36,7 @@ pub(crate) struct JsGrants {
 
 /// The network of a js service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Network {
     /// It has none of its own.
     None,
