@@ -676,7 +676,8 @@ async fn an_answer_for_which_the_heap_has_no_room_is_an_error_that_can_be_caught
 
 /// `js-io` alone, as a js process that has been taken over would find it.
 fn js_io() -> (RunnerProcess, UnixStream) {
-    let grants = r#"{"service":"web","base":"","scratch":"/tmp","read":[],"write":[],"network":{"relays":[]}}"#;
+    let grants =
+        r#"{"service":"web","base":"","scratch":"/tmp","read":[],"write":[],"network":{"relays":[]}}"#;
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(grants.as_bytes()).unwrap();
     drop(writer);
