@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod name;
 pub mod permissions;
 pub mod probing;
+mod replica;
 pub mod report;
 pub mod routing;
 pub mod service_graph;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::manifest::{Condition, Dependency, Kind, Restart, Service};
 use crate::name::{Generation, ReplicaId, ServiceName, StartId};
-use crate::report::{CrashReason, Phase, State, Why};
-use crate::supervisor::Moment;
+use crate::replica::{Life, Replica, Rest};
+use crate::report::{CrashReason, NotReloaded, State, Why};
 
 /// What the Supervisor needs to know of a service: the part of [`Service`] that decides when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ pub struct NodeSpec {
     pub depends_on: BTreeMap<ServiceName, Dependency>,
     /// How many replicas run.
     pub replicas: NonZeroU32,
+    /// How many of them may have a second start beside their own while they are reloaded.
+    pub max_surge: NonZeroU32,
     /// What happens when a replica crashes. The budget is each replica's own.
     pub restart: Restart,
     /// How long a start may take.
@@ -38,6 +40,7 @@ impl From<&Service> for NodeSpec {
             kind: service.kind,
             depends_on: service.depends_on.clone(),
             replicas: service.replicas,
+            max_surge: service.max_surge,
             restart: service.restart,
             start_timeout: service.start_timeout,
             close_timeout: service.close_timeout,
@@ -60,6 +63,12 @@ pub struct ServiceNode {
     pub(crate) restarting: bool,
     /// A child that is to be forgotten once it is closed.
     pub(crate) removing: bool,
+    /// The start that has opened it, where it is a child: it goes with that one.
+    pub(crate) opener: Option<StartId>,
+    /// How many of its replicas the present reload, or the last one, has replaced.
+    pub(crate) reloaded: u32,
+    /// Why the last reload that was asked for has ended early, where it has.
+    pub(crate) not_reloaded: Option<NotReloaded>,
     /// It has been decided that it closes, and why. Stays until it has closed, whatever happens meanwhile.
     pub(crate) closing: Option<Why>,
     pub(crate) replicas: Vec<Replica>,
@@ -67,63 +76,6 @@ pub struct ServiceNode {
     pub(crate) retired: Generation,
     /// What was last reported of it.
     pub(crate) reported: (State, Option<Why>),
-}
-
-/// One replica of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Replica {
-    pub(crate) id: ReplicaId,
-    /// Its present start, or its last one.
-    pub(crate) generation: Generation,
-    /// How many of its starts followed a crash.
-    pub(crate) restarts: u32,
-    /// When it crashed, as far as that counts for its budget.
-    pub(crate) crashes: Vec<Moment>,
-    pub(crate) life: Life,
-    /// What was last reported of it.
-    pub(crate) reported: (State, Option<Why>),
-}
-
-/// What a replica is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Life {
-    /// Nothing of it is there.
-    Closed(Rest),
-    /// Its environment is being made, its code started.
-    Starting {
-        /// How far it has come.
-        phase: Phase,
-        /// What its readiness check said last.
-        detail: Option<String>,
-    },
-    /// It is ready.
-    Running,
-    /// It was told to close, or its environment is being destroyed.
-    Closing {
-        /// Why.
-        why: Why,
-        /// Its environment is being destroyed, so there is nothing more to do about it.
-        destroyed: bool,
-        /// What it will be when nothing of it is left.
-        then: Rest,
-    },
-}
-
-/// What a closed replica waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Rest {
-    /// To be wanted, and for its dependencies.
-    Idle,
-    /// For its back-off to be over.
-    BackingOff { wait: Duration, last: CrashReason },
-    /// For nothing: it crashed more often than its budget allows.
-    GaveUp { crashes: u32, last: CrashReason },
-    /// For nothing: it crashed, and is not to be restarted.
-    Failed { last: CrashReason },
-    /// For nothing: it ran to completion.
-    Completed,
-    /// For nothing: its service has fewer replicas now.
-    Retired,
 }
 
 impl ServiceNode {
@@ -137,6 +89,9 @@ impl ServiceNode {
             known: false,
             restarting: false,
             removing: false,
+            opener: None,
+            reloaded: 0,
+            not_reloaded: None,
             closing: None,
             reported: (State::Closed, None),
             spec: Arc::new(spec),
@@ -150,12 +105,24 @@ impl ServiceNode {
 
     /// Nothing of it is there.
     pub(crate) fn is_closed(&self) -> bool {
-        self.replicas.iter().all(|replica| matches!(replica.life, Life::Closed(_)))
+        self.replicas.iter().all(Replica::is_gone)
     }
 
     /// A replica is starting or running: there is something to close.
     pub(crate) fn is_live(&self) -> bool {
         self.replicas.iter().any(Replica::is_live)
+    }
+
+    /// A replica is being replaced, or is to be.
+    pub(crate) fn is_reloading(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.stale.is_some() || replica.successor().is_some())
+    }
+
+    /// Counts what is reloaded from here on, unless a reload is under way.
+    pub(crate) fn count_anew(&mut self) {
+        if !self.is_reloading() {
+            self.reloaded = 0;
+        }
     }
 
     /// It has run to completion.
@@ -186,50 +153,6 @@ impl ServiceNode {
         match condition {
             Condition::Ready => self.is_running(),
             Condition::Completed => self.is_completed(),
-        }
-    }
-}
-
-impl Replica {
-    pub(crate) fn new(id: ReplicaId) -> Self {
-        Self {
-            id,
-            generation: Generation::default(),
-            restarts: 0,
-            crashes: Vec::new(),
-            life: Life::Closed(Rest::Idle),
-            reported: (State::Closed, None),
-        }
-    }
-
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self.life, Life::Starting { .. } | Life::Running)
-    }
-
-    pub(crate) fn start(&self) -> StartId {
-        StartId { replica: self.id.clone(), generation: self.generation }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        match self.life {
-            Life::Closed(_) => State::Closed,
-            Life::Starting { .. } => State::Starting,
-            Life::Running => State::Running,
-            Life::Closing { .. } => State::Closing,
-        }
-    }
-
-    /// Past crashes are forgotten: it starts again as soon as it may. What has run to completion stays so.
-    pub(crate) fn forgive(&mut self) {
-        self.crashes.clear();
-        let forgiven = |rest: &mut Rest| {
-            if !matches!(rest, Rest::Completed | Rest::Retired) {
-                *rest = Rest::Idle;
-            }
-        };
-        match &mut self.life {
-            Life::Closed(rest) | Life::Closing { then: rest, .. } => forgiven(rest),
-            Life::Starting { .. } | Life::Running => {}
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Service {
     pub replicas: NonZeroU32,
     /// How many calls one replica has under way at a time; none where the Router's own limit is enough.
     pub max_in_flight: Option<NonZeroU32>,
+    /// How many replicas a reload replaces at a time.
+    pub max_surge: NonZeroU32,
     /// What must answer before it counts as running. None: its own `start()` having returned is enough.
     pub ready: Option<Readiness>,
     /// How it is checked while it runs. An exported `health()` is asked whenever there is one.

@@ -9,8 +9,8 @@ use super::element::depends_on::RawDependency;
 use super::element::image::ImagePolicy;
 use super::element::permissions::RawPermissions;
 use super::element::{
-    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, max_in_flight, name,
-    permissions, ready, replicas, restart, runtime, sandbox, services, timeouts, version,
+    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, max_in_flight,
+    max_surge, name, permissions, ready, replicas, restart, runtime, sandbox, services, timeouts, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
@@ -55,6 +55,7 @@ pub(crate) struct RawService {
     pub(crate) depends_on: Vec<RawDependency>,
     pub(crate) replicas: Option<Placed<NonZeroU32>>,
     pub(crate) max_in_flight: Option<Placed<NonZeroU32>>,
+    pub(crate) max_surge: Option<Placed<NonZeroU32>>,
     pub(crate) ready: Option<Placed<Readiness>>,
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
@@ -127,6 +128,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
             .unwrap_or_default(),
         replicas: fields.get(&replicas::KEY).and_then(|field| replicas::read(&field, reader)),
         max_in_flight: fields.get(&max_in_flight::KEY).and_then(|field| max_in_flight::read(&field, reader)),
+        max_surge: fields.get(&max_surge::KEY).and_then(|field| max_surge::read(&field, reader)),
         ready: fields.get(&ready::KEY).and_then(|field| ready::read(&field, reader)),
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),

@@ -203,6 +203,7 @@ fn service(
         depends_on,
         replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
         max_in_flight: value(&raw.max_in_flight),
+        max_surge: value(&raw.max_surge).unwrap_or(NonZeroU32::MIN),
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
         restart: value(&raw.restart).unwrap_or_else(|| restart::default_of(kind)),

@@ -122,6 +122,7 @@ fn what_is_not_written_is_the_default() {
         depends_on: BTreeMap::new(),
         replicas: 1.try_into().unwrap(),
         max_in_flight: None,
+        max_surge: 1.try_into().unwrap(),
         ready: None,
         alive: Liveness::default(),
         restart: Restart::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{State, Why};
+use super::{NotReloaded, State, Why};
 use crate::name::{Generation, ReplicaId, ServiceName};
 
 /// Something that happened in a project.
@@ -67,6 +67,17 @@ pub enum EventKind {
         /// What happened last.
         last: CrashReason,
     },
+    /// A new start has taken a replica's place; the one before it finishes what it has, and closes.
+    Reloaded {
+        /// The replica.
+        replica: ReplicaId,
+        /// Which start of it is meant from now on.
+        generation: Generation,
+        /// Which one was meant before.
+        before: Generation,
+    },
+    /// A replica was to be replaced, and its new start failed.
+    NotReloaded(NotReloaded),
     /// An uncaught exception in a service's code. Whether it ends the service is the runtime's matter.
     Exception {
         /// The replica.
@@ -234,7 +245,7 @@ impl fmt::Display for CrashReason {
 }
 
 /// A size as manifests write it, in the largest unit that it is a whole number of.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,10 +3,12 @@
 
 mod event;
 mod log;
+mod reload;
 mod snapshot;
 mod why;
 
 pub use event::{CrashReason, Event, EventKind, Exception, Finish, FinishCause};
 pub use log::{LogRecord, Stream};
+pub use reload::{NotReloaded, ReloadCause};
 pub use snapshot::{Calls, ReplicaView, Resources, ServiceView, Snapshot, State};
 pub use why::{Phase, Spoken, Why};

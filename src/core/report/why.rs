@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CrashReason;
 use super::event::millis;
+use super::{CrashReason, ReloadCause};
 use crate::name::ServiceName;
 
 /// The reason for a state.
@@ -70,6 +70,14 @@ pub enum Why {
         #[serde(with = "millis")]
         after: Duration,
     },
+    /// Running, while a new start is brought up to take its place.
+    Reloading {
+        /// Why it is to be replaced.
+        #[serde(flatten)]
+        cause: ReloadCause,
+    },
+    /// Closing: a new start has taken its place.
+    Replaced,
     /// Running, but fewer replicas than wanted.
     Degraded {
         /// How many run.
@@ -134,22 +142,27 @@ impl fmt::Display for Why {
             Self::Restarting => f.write_str("restarting"),
             Self::Crashed { last } => write!(f, "crashed: {last}"),
             Self::Forced { after } => write!(f, "forced: did not close within {}", Spoken(*after)),
+            Self::Reloading { cause: ReloadCause::Asked } => f.write_str("reloading"),
+            Self::Reloading { cause } => write!(f, "reloading: {cause}"),
+            Self::Replaced => f.write_str("replaced"),
             Self::Degraded { running, wanted } => write!(f, "{running} of {wanted} replicas"),
         }
     }
 }
 
-/// A duration as a person would say it: `250 ms`, `2 s`, `1.5 s`, `3 min`.
+/// A duration as a person would say it: `250 ms`, `2 s`, `1.5 s`, `3 min`, `24 h`.
 #[derive(Clone, Copy, Debug)]
 pub struct Spoken(pub Duration);
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HOUR: u128 = 3_600_000;
         let millis = self.0.as_millis();
         match millis {
             0..1000 => write!(f, "{millis} ms"),
             1000..120_000 if millis.is_multiple_of(1000) => write!(f, "{} s", millis / 1000),
             1000..120_000 => write!(f, "{}.{} s", millis / 1000, millis % 1000 / 100),
+            HOUR.. if millis.is_multiple_of(HOUR) => write!(f, "{} h", millis / HOUR),
             _ => write!(f, "{} min", millis / 60_000),
         }
     }

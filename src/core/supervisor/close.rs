@@ -3,12 +3,14 @@
 //! That a service closes is decided at once for everything that depends on it, and stays decided until it has closed,
 //! even if the cause has gone by then. When it closes, it is told so only after everything that depends on it is closed.
 
+use std::time::Duration;
+
 use super::{Action, Ending, Moment, Supervisor, Timer};
 use crate::manifest::{Condition, OnCrash};
-use crate::name::{ReplicaId, ServiceName, StartId};
-use crate::report::{EventKind, Why};
+use crate::name::{ServiceName, StartId};
+use crate::replica::{Life, Rest};
+use crate::report::{EventKind, State, Why};
 use crate::service_graph::Edge;
-use crate::service_node::{Life, Rest};
 
 impl Supervisor {
     /// Decides which services close. Dependencies come first, so one pass reaches everything behind them.
@@ -63,18 +65,44 @@ impl Supervisor {
     }
 
     fn close_live(&mut self, now: Moment, place: usize) -> bool {
-        let node = &mut self.nodes[place];
-        let Some(why) = node.closing.clone() else { return false };
-        let deadline = now.after(node.spec.close_timeout);
+        let Some(why) = self.nodes[place].closing.clone() else { return false };
         let mut closed = false;
-        for replica in node.replicas.iter_mut().filter(|replica| replica.is_live()) {
-            closed = true;
-            replica.life = Life::Closing { why: why.clone(), destroyed: false, then: Rest::Idle };
-            self.timers.cancel(&replica.id, Timer::Start);
-            self.timers.set(&replica.id, Timer::Close, deadline);
-            self.actions.push(Action::Close(replica.start()));
+        for index in 0..self.nodes[place].replicas.len() {
+            closed |= self.close_replica(now, place, index, &why, Rest::Idle);
         }
         closed
+    }
+
+    /// Tells every start of a replica to close that is not closing already. True if there was one.
+    pub(super) fn close_replica(
+        &mut self,
+        now: Moment,
+        place: usize,
+        index: usize,
+        why: &Why,
+        then: Rest,
+    ) -> bool {
+        let node = &mut self.nodes[place];
+        let deadline = now.after(node.spec.close_timeout);
+        let replica = &mut node.replicas[index];
+        let second = replica.close_second(why);
+        let present = replica.is_live().then(|| {
+            replica.life = Life::Closing { why: why.clone(), destroyed: false, then };
+            // Nothing of it runs on that could be replaced.
+            replica.stale = None;
+            replica.start()
+        });
+        let closed = second.is_some() || present.is_some();
+        for start in second.into_iter().chain(present) {
+            self.tell_to_close(&start, deadline);
+        }
+        closed
+    }
+
+    pub(super) fn tell_to_close(&mut self, start: &StartId, deadline: Moment) {
+        self.timers.cancel(start, Timer::Start);
+        self.timers.set(start, Timer::Close, deadline);
+        self.actions.push(Action::Close(start.clone()));
     }
 
     /// Lifts what was decided about services that have closed by now. True if anything may follow from that.
@@ -113,7 +141,7 @@ impl Supervisor {
         let mut nodes = std::mem::take(&mut self.nodes);
         let gone = nodes.remove(place);
         for replica in &gone.replicas {
-            self.timers.cancel(&replica.id, Timer::BackOff);
+            self.timers.cancel(&replica.start(), Timer::BackOff);
         }
         let service = gone.spec.name.clone();
         self.actions.push(Action::Forget(service.clone()));
@@ -136,45 +164,63 @@ impl Supervisor {
     }
 
     pub(super) fn take_ended(&mut self, now: Moment, start: &StartId) {
-        if self.current(start).is_some_and(|replica| replica.is_live()) {
-            // Its environment has gone without having said why.
-            let detail = "its environment has gone".into();
-            self.take_crash(now, start, crate::report::CrashReason::ConnectionLost { detail });
-        }
-        let Some(replica) = self.current(start) else { return };
-        if let Some(then) = replica.life.closing_then().cloned() {
+        // Nothing happens here where it has said before that it would end, or was told to.
+        let detail = "its environment has gone".into();
+        self.take_crash(now, start, crate::report::CrashReason::ConnectionLost { detail });
+        if let Some(replica) = self.with_second(start) {
+            replica.second = None;
+        } else if let Some(replica) = self.current(start)
+            && let Some(then) = replica.life.closing_then().cloned()
+        {
             replica.life = Life::Closed(then);
-            self.timers.cancel(&start.replica, Timer::Close);
         }
+        self.timers.cancel(start, Timer::Close);
     }
 
     /// It had time to close, and has not (lifecycle rule 11).
-    pub(super) fn close_is_late(&mut self, id: &ReplicaId) {
-        let Some(place) = self.graph.place(&id.service) else { return };
+    pub(super) fn close_is_late(&mut self, start: &StartId) {
+        let Some(place) = self.graph.place(&start.replica.service) else { return };
         let after = self.nodes[place].spec.close_timeout;
-        let Some(replica) = self.replica(id) else { return };
+        if let Some(replica) = self.with_second(start) {
+            if replica.destroy_second(Why::Forced { after }).is_some() {
+                self.actions.push(Action::Destroy(start.clone()));
+                self.report_forced(start, after);
+            }
+            return;
+        }
+        let Some(replica) = self.current(start) else { return };
         if let Life::Closing { why, destroyed: destroyed @ false, .. } = &mut replica.life {
             *why = Why::Forced { after };
             *destroyed = true;
-            let start = replica.start();
-            self.actions.push(Action::Destroy(start));
+            self.actions.push(Action::Destroy(start.clone()));
         }
+    }
+
+    /// What is told of a replica is its present start's, so this has to be told by itself.
+    fn report_forced(&mut self, start: &StartId, after: Duration) {
+        let StartId { replica, generation } = start.clone();
+        let (state, why) = (State::Closing, Some(Why::Forced { after }));
+        self.actions.push(Action::Report(EventKind::Replica { replica, generation, state, why }));
     }
 
     /// Destroys everything that is there, in no order.
     pub(super) fn destroy_all(&mut self) {
         for replica in self.nodes.iter_mut().flat_map(|node| &mut node.replicas) {
+            let second = replica.destroy_second(Why::Stopped);
             let start = replica.start();
-            match &mut replica.life {
-                Life::Closed(_) | Life::Closing { destroyed: true, .. } => continue,
-                Life::Closing { destroyed, .. } => *destroyed = true,
-                Life::Starting { .. } | Life::Running => {
+            let there = match &mut replica.life {
+                Life::Closed(_) | Life::Closing { destroyed: true, .. } => false,
+                Life::Closing { destroyed, .. } => !std::mem::replace(destroyed, true),
+                Life::Starting(_) | Life::Running => {
                     replica.life = Life::Closing { why: Why::Stopped, destroyed: true, then: Rest::Idle };
+                    true
                 }
+            };
+            for start in there.then_some(start).into_iter().chain(second) {
+                self.timers.cancel(&start, Timer::Start);
+                self.timers.cancel(&start, Timer::Close);
+                self.actions.push(Action::Destroy(start));
             }
-            self.timers.cancel(&start.replica, Timer::Start);
-            self.timers.cancel(&start.replica, Timer::Close);
-            self.actions.push(Action::Destroy(start));
         }
     }
 }

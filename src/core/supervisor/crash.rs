@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use super::{Action, Moment, Supervisor, Timer};
 use crate::manifest::{Kind, Restart, RestartPolicy};
-use crate::name::{ReplicaId, StartId};
+use crate::name::StartId;
+use crate::replica::{Life, Progress, Replica, Rest, Second, SecondLife};
 use crate::report::{CrashReason, EventKind, Why};
-use crate::service_node::{Life, Rest};
 
 impl Supervisor {
     pub(super) fn take_crash(&mut self, now: Moment, start: &StartId, reason: CrashReason) {
+        self.second_left(start, &reason);
         if !self.current(start).is_some_and(|replica| replica.is_live()) {
             return;
         }
         let (replica, generation) = (start.replica.clone(), start.generation);
         self.actions.push(Action::Report(EventKind::Crash { replica, generation, reason: reason.clone() }));
+        if self.successor_steps_in(start, Why::Crashed { last: reason.clone() }) {
+            return;
+        }
         let then = self.after_crash(now, start, reason.clone());
         self.destroy(start, Why::Crashed { last: reason }, then);
     }
 
     /// The code has ended by itself, with exit code 0: for a job that is its purpose, for a service it is unasked.
     pub(super) fn take_completed(&mut self, now: Moment, start: &StartId) {
+        self.second_left(start, &CrashReason::Exit { code: 0 });
         if !self.current(start).is_some_and(|replica| replica.is_live()) {
             return;
         }
@@ -31,23 +36,32 @@ impl Supervisor {
             (Kind::Service, RestartPolicy::Always) => {
                 self.take_crash(now, start, CrashReason::Exit { code: 0 });
             }
+            _ if self.successor_steps_in(start, Why::Completed) => {}
             _ => self.destroy(start, Why::Completed, Rest::Completed),
         }
     }
 
-    pub(super) fn start_is_late(&mut self, now: Moment, id: &ReplicaId) {
-        let Some(place) = self.graph.place(&id.service) else { return };
+    pub(super) fn start_is_late(&mut self, now: Moment, start: &StartId) {
+        let Some(place) = self.graph.place(&start.replica.service) else { return };
         let after = self.nodes[place].spec.start_timeout;
-        let Some(replica) = self.replica(id) else { return };
-        if let Life::Starting { phase, detail } = &replica.life {
-            let reason = CrashReason::StartTimeout { after, phase: *phase, detail: detail.clone() };
-            let start = replica.start();
-            self.take_crash(now, &start, reason);
-        }
+        let progress = match self.replica(&start.replica) {
+            Some(Replica { generation, life: Life::Starting(progress), .. })
+                if *generation == start.generation =>
+            {
+                progress
+            }
+            Some(Replica {
+                second: Some(Second { generation, life: SecondLife::Starting { progress, .. } }),
+                ..
+            }) if *generation == start.generation => progress,
+            _ => return,
+        };
+        let Progress { phase, detail } = progress.clone();
+        self.take_crash(now, start, CrashReason::StartTimeout { after, phase, detail });
     }
 
-    pub(super) fn back_off_is_over(&mut self, id: &ReplicaId) {
-        let Some(replica) = self.replica(id) else { return };
+    pub(super) fn back_off_is_over(&mut self, start: &StartId) {
+        let Some(replica) = self.current(start) else { return };
         if let Life::Closed(rest @ Rest::BackingOff { .. })
         | Life::Closing { then: rest @ Rest::BackingOff { .. }, .. } = &mut replica.life
         {
@@ -58,7 +72,9 @@ impl Supervisor {
     fn destroy(&mut self, start: &StartId, why: Why, then: Rest) {
         let Some(replica) = self.current(start) else { return };
         replica.life = Life::Closing { why, destroyed: true, then };
-        self.timers.cancel(&start.replica, Timer::Start);
+        // Whatever runs next begins after what was asked for.
+        replica.stale = None;
+        self.timers.cancel(start, Timer::Start);
         self.actions.push(Action::Destroy(start.clone()));
     }
 
@@ -82,7 +98,7 @@ impl Supervisor {
             return Rest::GaveUp { crashes, last };
         }
         let wait = back_off(crashes, backoff_min, backoff_max);
-        self.timers.set(&start.replica, Timer::BackOff, now.after(wait));
+        self.timers.set(start, Timer::BackOff, now.after(wait));
         Rest::BackingOff { wait, last }
     }
 }

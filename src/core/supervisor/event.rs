@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 
 use crate::name::{ServiceName, StartId};
-use crate::report::{CrashReason, Phase};
+use crate::report::{CrashReason, Phase, ReloadCause};
 use crate::service_node::NodeSpec;
 
 /// Something that happened. Requests can be refused; the rest is fact. What is said of a start that is no
-/// longer the replica's current one is ignored (lifecycle rule 8).
+/// longer one of the replica's own is ignored (lifecycle rule 8).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A person or a parent asked for something.
@@ -22,6 +22,8 @@ pub enum Event {
     Completed(StartId),
     /// The start failed or the service left running unasked.
     Crashed(StartId, CrashReason),
+    /// The start has done as much as one start is to do: it is replaced, if it runs and is not replaced already.
+    Recycle(StartId, ReloadCause),
     /// The service asked to be closed.
     CloseRequested(StartId),
     /// Nothing of the environment is left. Follows every `Create` exactly once, after a `Close` or a `Destroy`.
@@ -37,11 +39,19 @@ pub enum Request {
     Stop(Vec<ServiceName>),
     /// Close these and what depends on them, in order, then start all that again. Forgets past crashes.
     Restart(Vec<ServiceName>),
+    /// Replace each replica of these by a new start of itself, while nothing that depends on them closes. What does not run
+    /// is started, as are its dependencies. Forgets past crashes.
+    Reload(Vec<ServiceName>),
     /// Have so many replicas of a service. New ones start when the service runs; those that are too many close, the last
     /// ones first, while the others serve on.
     Scale(ServiceName, NonZeroU32),
-    /// Add a child service below a running parent; it starts at once.
-    Create(NodeSpec),
+    /// Add a child service below a running parent; it starts at once, and goes with the start of its parent that opens it.
+    Create {
+        /// The child.
+        child: NodeSpec,
+        /// Whose it is.
+        opener: StartId,
+    },
     /// Close a child and its own children, then forget them.
     Remove(ServiceName),
     /// Close everything in order. Final: nothing starts again.

@@ -1,8 +1,8 @@
 //! How a project ends: it was asked to, an essential service ended, or nothing is left that would ever run.
 
 use super::{Action, Ending, Supervisor};
+use crate::replica::{Life, Rest};
 use crate::report::{CrashReason, EventKind, Finish, FinishCause};
-use crate::service_node::{Life, Rest};
 
 impl Supervisor {
     /// Begins the end of the project. An end that has begun goes on as it began.

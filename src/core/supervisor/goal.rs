@@ -4,7 +4,8 @@
 use super::{Ending, Request, Supervisor};
 use crate::manifest::Kind;
 use crate::name::ServiceName;
-use crate::report::Why;
+use crate::report::{NotReloaded, Why};
+use crate::service_node::ServiceNode;
 
 /// What somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Goal {
     Running(Vec<ServiceName>),
     /// These are closed, and so is what depends on them.
     Closed(Vec<ServiceName>),
+    /// Every replica of these is as new as what was there when it was asked for, and runs.
+    Reloaded(Vec<ServiceName>),
     /// This has as many replicas as it shall have, and they run if it shall run.
     Scaled(ServiceName),
     /// The project has ended.
@@ -21,12 +24,26 @@ pub enum Goal {
 
 /// Why a goal cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{service} does not run: {why}")]
-pub struct Unmet {
-    /// The service that is in the way.
-    pub service: ServiceName,
-    /// Why it is.
-    pub why: Why,
+pub enum Unmet {
+    /// A service does not run.
+    #[error("{service} does not run: {why}")]
+    Down {
+        /// The service that is in the way.
+        service: ServiceName,
+        /// Why it is.
+        why: Why,
+    },
+    /// A service runs on as it did.
+    #[error("{service} runs on as it is, and is not reloaded: {why}")]
+    Waiting {
+        /// The service.
+        service: ServiceName,
+        /// Why.
+        why: Why,
+    },
+    /// A service runs on as it did, or a part of it does, because its new start failed.
+    #[error("{0}")]
+    NotReloaded(NotReloaded),
 }
 
 impl Goal {
@@ -35,8 +52,9 @@ impl Goal {
     pub fn of(request: &Request) -> Self {
         match request {
             Request::Start(services) | Request::Restart(services) => Self::Running(services.clone()),
+            Request::Reload(services) => Self::Reloaded(services.clone()),
             Request::Scale(service, _) => Self::Scaled(service.clone()),
-            Request::Create(spec) => Self::Running(vec![spec.name.clone()]),
+            Request::Create { child, .. } => Self::Running(vec![child.name.clone()]),
             Request::Stop(services) => Self::Closed(services.clone()),
             Request::Remove(service) => Self::Closed(vec![service.clone()]),
             Request::Shutdown | Request::Kill => Self::Finished,
@@ -65,12 +83,48 @@ impl Supervisor {
                     Some(_) => unmet(),
                 }
             }
-            Goal::Running(services) => {
-                let unmet = services.iter().find_map(|name| self.out_of_reach(name));
-                let reached = || services.iter().all(|name| self.has_reached(name));
-                unmet.map(Err).or_else(|| reached().then_some(Ok(())))
+            Goal::Running(services) => self.settled_running(services),
+            Goal::Reloaded(services) => {
+                // One that failed does not keep the others from it.
+                if services.iter().any(|name| self.may_be_reloaded(name)) {
+                    return None;
+                }
+                let unmet = services.iter().find_map(|name| self.not_reloaded(name));
+                unmet.map(Err).or_else(|| self.settled_running(services))
             }
         }
+    }
+
+    fn settled_running(&self, services: &[ServiceName]) -> Option<Result<(), Unmet>> {
+        let unmet = services.iter().find_map(|name| self.out_of_reach(name));
+        let reached = || services.iter().all(|name| self.has_reached(name));
+        unmet.map(Err).or_else(|| reached().then_some(Ok(())))
+    }
+
+    /// A replica is being replaced, or will be by itself.
+    fn may_be_reloaded(&self, name: &ServiceName) -> bool {
+        let node = self.graph.place(name).map(|place| &self.nodes[place]);
+        node.is_some_and(ServiceNode::is_reloading) && self.waits_for(name).is_none()
+    }
+
+    /// Why a service that runs is not reloaded.
+    fn not_reloaded(&self, name: &ServiceName) -> Option<Unmet> {
+        let node = self.graph.place(name).map(|place| &self.nodes[place])?;
+        let failed = node.not_reloaded.clone().map(Unmet::NotReloaded);
+        let waits = || {
+            let service = self.waits_for(name).filter(|_| node.is_reloading())?;
+            Some(Unmet::Waiting { service: name.clone(), why: Why::BlockedBy { service } })
+        };
+        failed.or_else(waits)
+    }
+
+    /// What a new start needs and will not have by itself. Those that run can do without where they ignore its crashes.
+    fn waits_for(&self, name: &ServiceName) -> Option<ServiceName> {
+        let (place, blocks) = (self.graph.place(name)?, self.blocks());
+        let edges = self.graph.dependencies(place).iter();
+        let missing = edges.filter(|edge| !self.nodes[edge.on].provides(edge.dependency.condition));
+        let root = missing.filter_map(|edge| blocks[edge.on]).next()?;
+        Some(self.graph.names()[root].clone())
     }
 
     fn is_down(&self, place: usize) -> bool {
@@ -91,7 +145,7 @@ impl Supervisor {
 
     /// Why a service will not run by itself any more. A crash that is followed by a restart is none.
     fn out_of_reach(&self, name: &ServiceName) -> Option<Unmet> {
-        let unmet = |why| Some(Unmet { service: name.clone(), why });
+        let unmet = |why| Some(Unmet::Down { service: name.clone(), why });
         let Some(place) = self.graph.place(name) else { return unmet(Why::Stopped) };
         let node = &self.nodes[place];
         if self.ending != Ending::No || !node.wanted {

@@ -16,7 +16,7 @@
 //!
 //! Every event is a fact about one replica, or a request about some services. When it has been taken in,
 //! [`reconcile`](Supervisor::reconcile) goes over the graph until nothing changes any more: what must close
-//! (`close.rs`), what may start (`start.rs`), whether the project has ended (`finish.rs`).
+//! (`close.rs`), what may start (`start.rs`) and what may be replaced (`reload.rs`), whether the project has ended (`finish.rs`).
 
 mod action;
 mod close;
@@ -25,6 +25,7 @@ mod event;
 mod finish;
 mod goal;
 mod refusal;
+mod reload;
 mod request;
 mod scale;
 mod start;
@@ -36,9 +37,10 @@ mod view;
 use std::sync::Arc;
 
 use crate::name::{ReplicaId, StartId};
+use crate::replica::{Life, Replica};
 use crate::report::FinishCause;
 use crate::service_graph::{GraphError, ServiceGraph};
-use crate::service_node::{Life, NodeSpec, Replica, ServiceNode};
+use crate::service_node::{NodeSpec, ServiceNode};
 
 pub use action::Action;
 pub use event::{Event, Request};
@@ -91,11 +93,12 @@ impl Supervisor {
     pub fn handle(&mut self, now: Moment, event: Event) -> Result<Vec<Action>, Refusal> {
         match event {
             Event::Request(request) => self.take_request(request)?,
-            Event::Phase(start, phase) => self.progress(&start, |at, _| *at = phase),
-            Event::NotReady(start, said) => self.progress(&start, |_, detail| *detail = Some(said)),
+            Event::Phase(start, phase) => self.progress(&start, |progress| progress.phase = phase),
+            Event::NotReady(start, said) => self.progress(&start, |progress| progress.detail = Some(said)),
             Event::Ready(start) => self.take_ready(&start),
             Event::Completed(start) => self.take_completed(now, &start),
             Event::Crashed(start, reason) => self.take_crash(now, &start, reason),
+            Event::Recycle(start, cause) => self.recycle(&start, cause),
             Event::CloseRequested(start) => self.take_close_request(&start),
             Event::Ended(start) => self.take_ended(now, &start),
         }
@@ -110,31 +113,31 @@ impl Supervisor {
 
     /// Takes in that this moment has come, and answers what to do.
     pub fn handle_timeouts(&mut self, now: Moment) -> Vec<Action> {
-        for (replica, timer) in self.timers.due(now) {
-            self.fire(now, &replica, timer);
+        for (start, timer) in self.timers.due(now) {
+            self.fire(now, &start, timer);
         }
         self.conclude(now)
     }
 
     /// The timers that are set.
-    pub fn armed(&self) -> impl Iterator<Item = (&ReplicaId, Timer)> {
+    pub fn armed(&self) -> impl Iterator<Item = (&StartId, Timer)> {
         self.timers.armed()
     }
 
     /// Takes in that one timer has run out, whenever it was due: for checks that try every order.
-    pub fn handle_timeout(&mut self, now: Moment, replica: &ReplicaId, timer: Timer) -> Vec<Action> {
-        self.fire(now, replica, timer);
+    pub fn handle_timeout(&mut self, now: Moment, start: &StartId, timer: Timer) -> Vec<Action> {
+        self.fire(now, start, timer);
         self.conclude(now)
     }
 
-    fn fire(&mut self, now: Moment, replica: &ReplicaId, timer: Timer) {
-        if !self.timers.take(replica, timer) {
+    fn fire(&mut self, now: Moment, start: &StartId, timer: Timer) {
+        if !self.timers.take(start, timer) {
             return;
         }
         match timer {
-            Timer::Start => self.start_is_late(now, replica),
-            Timer::Close => self.close_is_late(replica),
-            Timer::BackOff => self.back_off_is_over(replica),
+            Timer::Start => self.start_is_late(now, start),
+            Timer::Close => self.close_is_late(start),
+            Timer::BackOff => self.back_off_is_over(start),
         }
     }
 
@@ -151,8 +154,10 @@ impl Supervisor {
             self.decide_closing();
             let mut changed = self.close_what_must(now);
             changed |= self.retire_what_may(now);
+            changed |= self.close_retiring(now);
             changed |= self.settle_closed();
             changed |= self.start_what_may(now);
+            changed |= self.reload_what_may(now);
             if !changed {
                 break;
             }
@@ -164,6 +169,13 @@ impl Supervisor {
     fn current(&mut self, start: &StartId) -> Option<&mut Replica> {
         let replica = self.replica(&start.replica)?;
         (replica.generation == start.generation).then_some(replica)
+    }
+
+    /// The replica, if this is its second start.
+    fn with_second(&mut self, start: &StartId) -> Option<&mut Replica> {
+        let replica = self.replica(&start.replica)?;
+        let second = replica.second.as_ref().map(|second| second.generation);
+        (second == Some(start.generation)).then_some(replica)
     }
 
     fn replica(&mut self, id: &ReplicaId) -> Option<&mut Replica> {
@@ -186,7 +198,7 @@ fn order(mut nodes: Vec<ServiceNode>) -> Result<(Arc<ServiceGraph>, Vec<ServiceN
 }
 
 impl Life {
-    fn closing_then(&mut self) -> Option<&mut crate::service_node::Rest> {
+    fn closing_then(&mut self) -> Option<&mut crate::replica::Rest> {
         match self {
             Self::Closing { then, .. } => Some(then),
             _ => None,

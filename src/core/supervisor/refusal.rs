@@ -47,6 +47,12 @@ pub enum Refusal {
         /// The job.
         name: ServiceName,
     },
+    /// A job has an end, and nobody waits for it while another one of it runs.
+    #[error("'{name}' is a job, which runs to its end: use restart to run it again")]
+    JobReloaded {
+        /// The job.
+        name: ServiceName,
+    },
     /// Only children can be removed; what the manifest declares is stopped instead.
     #[error("'{name}' is declared by the manifest: stop it instead")]
     NotAChild {

@@ -1,10 +1,11 @@
 //! What people and parents may ask for. A request is honoured whole or not at all.
 
 use super::{Ending, Refusal, Request, Supervisor};
-use crate::name::ServiceName;
+use crate::name::{ServiceName, StartId};
+use crate::replica::{Life, Rest};
 use crate::report::{EventKind, FinishCause};
 use crate::service_graph::GraphError;
-use crate::service_node::{Life, NodeSpec, Rest, ServiceNode};
+use crate::service_node::{NodeSpec, ServiceNode};
 
 impl Supervisor {
     pub(super) fn take_request(&mut self, request: Request) -> Result<(), Refusal> {
@@ -34,8 +35,9 @@ impl Supervisor {
                 self.want(&places);
                 places.iter().for_each(|place| self.nodes[*place].restarting = true);
             }
+            Request::Reload(names) => return self.reload(&names),
             Request::Scale(name, replicas) => return self.scale(&name, replicas),
-            Request::Create(spec) => return self.create_child(spec),
+            Request::Create { child, opener } => return self.create_child(child, opener),
             Request::Remove(name) => {
                 let place = self.places(std::slice::from_ref(&name))?[0];
                 if name.parent().is_none() {
@@ -58,7 +60,7 @@ impl Supervisor {
     }
 
     /// Wants these and what they depend on, and forgives them their crashes. A job that has completed stays so.
-    fn want(&mut self, places: &[usize]) {
+    pub(super) fn want(&mut self, places: &[usize]) {
         for place in self.graph.with_dependencies(places.iter().copied()) {
             let node = &mut self.nodes[place];
             node.wanted = true;
@@ -70,24 +72,26 @@ impl Supervisor {
                 if again && replica.life == Life::Closed(Rest::Completed) {
                     replica.life = Life::Closed(Rest::Idle);
                 }
-                self.timers.cancel(&replica.id, super::Timer::BackOff);
+                self.timers.cancel(&replica.start(), super::Timer::BackOff);
             }
         }
     }
 
-    fn create_child(&mut self, spec: NodeSpec) -> Result<(), Refusal> {
+    fn create_child(&mut self, spec: NodeSpec, opener: StartId) -> Result<(), Refusal> {
         let name = spec.name.clone();
         if self.graph.place(&name).is_some() {
             return Err(Refusal::Exists { name });
         }
         let Some(parent) = name.parent() else { return Err(Refusal::NotAChild { name }) };
         let place = self.graph.place(&parent).ok_or_else(|| self.unknown(&parent))?;
+        let opens = opener.replica.service == parent
+            && self.current(&opener).is_some_and(|replica| replica.life == Life::Running);
         let parent_node = &self.nodes[place];
-        if !parent_node.is_running() || parent_node.closing.is_some() || parent_node.removing {
+        if !opens || parent_node.closing.is_some() || parent_node.removing {
             return Err(Refusal::ParentNotRunning { parent });
         }
         let mut node = ServiceNode::new(spec);
-        (node.wanted, node.known) = (true, true);
+        (node.wanted, node.known, node.opener) = (true, true, Some(opener));
         let mut nodes = self.nodes.clone();
         nodes.push(node);
         self.reorder(nodes).map_err(|error| dependency_refused(&name, error))?;
@@ -96,7 +100,7 @@ impl Supervisor {
     }
 
     /// A child goes with its own children and with what else depends on it.
-    fn remove_subtree(&mut self, place: usize) {
+    pub(super) fn remove_subtree(&mut self, place: usize) {
         let mut todo = vec![place];
         while let Some(place) = todo.pop() {
             self.nodes[place].removing = true;

@@ -4,11 +4,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{Action, Moment, Refusal, Supervisor, Timer};
+use super::{Moment, Refusal, Supervisor, Timer};
 use crate::manifest::Kind;
 use crate::name::{ReplicaId, ServiceName};
+use crate::replica::{Life, Replica, Rest};
 use crate::report::Why;
-use crate::service_node::{Life, Replica, Rest};
 
 impl Supervisor {
     /// From now on a service has so many replicas.
@@ -23,7 +23,7 @@ impl Supervisor {
         let generation = node.retired;
         let new = |index| {
             let id = ReplicaId { service: name.clone(), index };
-            Replica { generation, ..Replica::new(id) }
+            Replica { generation, newest: generation, ..Replica::new(id) }
         };
         node.replicas.extend((there + 1..=has).map(new));
         // What has come or goes begins with a clean record.
@@ -46,39 +46,50 @@ impl Supervisor {
     pub(super) fn retire_what_may(&mut self, now: Moment) -> bool {
         let mut changed = false;
         for place in 0..self.nodes.len() {
-            let node = &mut self.nodes[place];
+            let node = &self.nodes[place];
             let stay = node.spec.replicas.get() as usize;
             if node.replicas.len() <= stay {
                 continue;
             }
             let serves = |replicas: &[Replica]| replicas.iter().any(|replica| replica.life == Life::Running);
             let free = (serves(&node.replicas[..stay]) || !node.is_running()) && node.closing.is_none();
-            let deadline = now.after(node.spec.close_timeout);
-            for replica in &mut node.replicas[stay..] {
-                match &mut replica.life {
-                    Life::Closed(Rest::Retired) | Life::Closing { then: Rest::Retired, .. } => continue,
-                    Life::Closed(rest) => {
-                        *rest = Rest::Retired;
-                        self.timers.cancel(&replica.id, Timer::BackOff);
-                    }
-                    Life::Closing { then, .. } => *then = Rest::Retired,
-                    Life::Starting { .. } | Life::Running if !free => continue,
-                    Life::Starting { .. } | Life::Running => {
-                        replica.life =
-                            Life::Closing { why: Why::Stopped, destroyed: false, then: Rest::Retired };
-                        self.timers.cancel(&replica.id, Timer::Start);
-                        self.timers.set(&replica.id, Timer::Close, deadline);
-                        self.actions.push(Action::Close(replica.start()));
-                    }
-                }
-                changed = true;
+            for index in stay..node.replicas.len() {
+                changed |= self.retire(now, place, index, free);
             }
-            let gone = |replica: &Replica| replica.life == Life::Closed(Rest::Retired);
-            while node.replicas.len() > stay && node.replicas.last().is_some_and(gone) {
-                let gone = node.replicas.pop().map(|replica| replica.generation).unwrap_or_default();
-                node.retired = node.retired.max(gone);
-                changed = true;
+            changed |= self.forget_retired(place, stay);
+        }
+        changed
+    }
+
+    /// Closes a replica for good; one that is live only where it is `free` to go. True if that is news.
+    fn retire(&mut self, now: Moment, place: usize, index: usize, free: bool) -> bool {
+        let replica = &mut self.nodes[place].replicas[index];
+        match &mut replica.life {
+            Life::Closed(Rest::Retired) | Life::Closing { then: Rest::Retired, .. } => false,
+            Life::Closed(rest) => {
+                *rest = Rest::Retired;
+                self.timers.cancel(&replica.start(), Timer::BackOff);
+                true
             }
+            Life::Closing { then, .. } => {
+                *then = Rest::Retired;
+                true
+            }
+            Life::Starting(_) | Life::Running => {
+                free && self.close_replica(now, place, index, &Why::Stopped, Rest::Retired)
+            }
+        }
+    }
+
+    /// Forgets the last replicas of which nothing is left. True if there was one.
+    fn forget_retired(&mut self, place: usize, stay: usize) -> bool {
+        let node = &mut self.nodes[place];
+        let gone = |replica: &Replica| replica.life == Life::Closed(Rest::Retired) && replica.is_gone();
+        let mut changed = false;
+        while node.replicas.len() > stay && node.replicas.last().is_some_and(gone) {
+            let newest = node.replicas.pop().map(|replica| replica.newest).unwrap_or_default();
+            node.retired = node.retired.max(newest);
+            changed = true;
         }
         changed
     }

@@ -2,8 +2,7 @@
 
 use super::{Action, Ending, Moment, Supervisor, Timer};
 use crate::name::StartId;
-use crate::report::Phase;
-use crate::service_node::{Life, Rest};
+use crate::replica::{Life, Progress, Rest, SecondLife};
 
 impl Supervisor {
     /// Creates every replica that may start now. True if there was one.
@@ -18,7 +17,7 @@ impl Supervisor {
     }
 
     /// It is wanted, nothing closes it, and everything that it depends on is there and stays.
-    fn may_start(&self, place: usize) -> bool {
+    pub(super) fn may_start(&self, place: usize) -> bool {
         let node = &self.nodes[place];
         let free = self.ending == Ending::No && node.wanted && !node.restarting && node.closing.is_none();
         free && !node.removing && !self.has_leaving_children(place) && self.has_dependencies(place)
@@ -44,26 +43,33 @@ impl Supervisor {
         for replica in node.replicas.iter_mut().filter(|replica| replica.life == Life::Closed(Rest::Idle)) {
             created = true;
             replica.restarts += u32::from(!replica.crashes.is_empty());
-            replica.generation = replica.generation.next();
-            replica.life = Life::Starting { phase: Phase::Creating, detail: None };
-            self.timers.set(&replica.id, Timer::Start, deadline);
+            replica.generation = replica.begin();
+            replica.life = Life::Starting(Progress::default());
+            // What is there now is what it runs.
+            replica.stale = None;
+            self.timers.set(&replica.start(), Timer::Start, deadline);
             self.actions.push(Action::Create(replica.start()));
         }
         created
     }
 
     /// A start has come further.
-    pub(super) fn progress(&mut self, start: &StartId, note: impl FnOnce(&mut Phase, &mut Option<String>)) {
-        if let Some(Life::Starting { phase, detail }) = self.current(start).map(|replica| &mut replica.life) {
-            note(phase, detail);
+    pub(super) fn progress(&mut self, start: &StartId, note: impl FnOnce(&mut Progress)) {
+        if let Some(Life::Starting(progress)) = self.current(start).map(|replica| &mut replica.life) {
+            return note(progress);
+        }
+        let second = self.with_second(start).and_then(|replica| replica.second.as_mut());
+        if let Some(SecondLife::Starting { progress, .. }) = second.map(|second| &mut second.life) {
+            note(progress);
         }
     }
 
     pub(super) fn take_ready(&mut self, start: &StartId) {
+        self.take_over(start);
         let Some(replica) = self.current(start) else { return };
-        if matches!(replica.life, Life::Starting { .. }) {
+        if matches!(replica.life, Life::Starting(_)) {
             replica.life = Life::Running;
-            self.timers.cancel(&start.replica, Timer::Start);
+            self.timers.cancel(start, Timer::Start);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::name::ReplicaId;
+use crate::name::StartId;
 
 /// A point in time, in milliseconds since some beginning that the caller has chosen and keeps to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,36 +34,36 @@ pub enum Timer {
     BackOff,
 }
 
-/// The deadlines that are set. One replica has at most one for each purpose.
+/// The deadlines that are set. One start has at most one for each purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Timers {
-    set: BTreeMap<(ReplicaId, Timer), Moment>,
+    set: BTreeMap<(StartId, Timer), Moment>,
 }
 
 impl Timers {
-    pub(super) fn set(&mut self, replica: &ReplicaId, timer: Timer, at: Moment) {
-        self.set.insert((replica.clone(), timer), at);
+    pub(super) fn set(&mut self, start: &StartId, timer: Timer, at: Moment) {
+        self.set.insert((start.clone(), timer), at);
     }
 
-    pub(super) fn cancel(&mut self, replica: &ReplicaId, timer: Timer) {
-        self.set.remove(&(replica.clone(), timer));
+    pub(super) fn cancel(&mut self, start: &StartId, timer: Timer) {
+        self.set.remove(&(start.clone(), timer));
     }
 
     pub(super) fn next(&self) -> Option<Moment> {
         self.set.values().min().copied()
     }
 
-    pub(super) fn armed(&self) -> impl Iterator<Item = (&ReplicaId, Timer)> {
-        self.set.keys().map(|(replica, timer)| (replica, *timer))
+    pub(super) fn armed(&self) -> impl Iterator<Item = (&StartId, Timer)> {
+        self.set.keys().map(|(start, timer)| (start, *timer))
     }
 
     /// Takes a timer away, if it is set.
-    pub(super) fn take(&mut self, replica: &ReplicaId, timer: Timer) -> bool {
-        self.set.remove(&(replica.clone(), timer)).is_some()
+    pub(super) fn take(&mut self, start: &StartId, timer: Timer) -> bool {
+        self.set.remove(&(start.clone(), timer)).is_some()
     }
 
     /// What is due now, the longest overdue first.
-    pub(super) fn due(&self, now: Moment) -> Vec<(ReplicaId, Timer)> {
+    pub(super) fn due(&self, now: Moment) -> Vec<(StartId, Timer)> {
         let mut due: Vec<_> = self.set.iter().filter(|(_, at)| **at <= now).collect();
         due.sort_by_key(|(_, at)| **at);
         due.into_iter().map(|(key, _)| key.clone()).collect()

@@ -1,8 +1,9 @@
 //! What is told of services and replicas: their state and the reason for it.
 
 use super::{Action, Supervisor};
+use crate::replica::{Life, Progress, Replica, Rest, Second, SecondLife};
 use crate::report::{EventKind, Phase, ReplicaView, ServiceView, State, Why};
-use crate::service_node::{Life, Replica, Rest, ServiceNode};
+use crate::service_node::ServiceNode;
 
 impl Supervisor {
     /// Every service as it is now, dependencies first. What only the manager knows is left at its default.
@@ -34,7 +35,7 @@ impl Supervisor {
     fn view_of_replica(&self, place: usize, replica: &Replica, blocks: &[Option<usize>]) -> ReplicaView {
         let (state, why) = self.state_of_replica(place, replica, blocks);
         let phase = match &replica.life {
-            Life::Starting { phase, .. } => *phase,
+            Life::Starting(Progress { phase, .. }) => *phase,
             Life::Running => Phase::Done,
             _ => Phase::default(),
         };
@@ -81,7 +82,8 @@ impl Supervisor {
         if running > 0 {
             let (running, wanted) = (u32::try_from(running).unwrap_or(u32::MAX), node.spec.replicas.get());
             let degraded = (running < wanted).then_some(Why::Degraded { running, wanted });
-            return (State::Running, degraded);
+            let reloading = || node.replicas.iter().find_map(Replica::why_reloading);
+            return (State::Running, degraded.or_else(reloading));
         }
         if count(State::Starting) > 0 {
             return (State::Starting, None);
@@ -99,10 +101,11 @@ impl Supervisor {
         blocks: &[Option<usize>],
     ) -> (State, Option<Why>) {
         let why = match &replica.life {
-            Life::Closed(rest) => {
+            Life::Closed(rest) if replica.is_gone() => {
                 let own = self.nodes[place].why_resting(rest);
                 Some(own.unwrap_or_else(|| self.why_idle(place, blocks)))
             }
+            Life::Running => replica.why_reloading(),
             _ => replica.why_closing(),
         };
         (replica.state(), why)
@@ -193,9 +196,17 @@ impl ServiceNode {
 
 impl Replica {
     fn why_closing(&self) -> Option<Why> {
-        match &self.life {
-            Life::Closing { why, .. } => Some(why.clone()),
+        match (&self.life, &self.second) {
+            (Life::Closing { why, .. }, _)
+            | (Life::Closed(_), Some(Second { life: SecondLife::Leaving { why, .. }, .. })) => {
+                Some(why.clone())
+            }
+            (Life::Closed(_), Some(_)) => Some(Why::Replaced),
             _ => None,
         }
+    }
+
+    fn why_reloading(&self) -> Option<Why> {
+        self.successor().map(|cause| Why::Reloading { cause: *cause })
     }
 }

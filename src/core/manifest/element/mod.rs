@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod isolation;
 pub(crate) mod kind;
 pub(crate) mod max_in_flight;
+pub(crate) mod max_surge;
 pub(crate) mod name;
 pub(crate) mod permissions;
 pub(crate) mod probe;
@@ -42,6 +43,7 @@ pub(crate) const SERVICE: &[Key] = &[
     depends_on::KEY,
     replicas::KEY,
     max_in_flight::KEY,
+    max_surge::KEY,
     ready::KEY,
     alive::KEY,
     restart::KEY,

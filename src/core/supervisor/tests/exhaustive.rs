@@ -152,6 +152,42 @@ fn jobs_replicas_and_essential_services() {
     }
 }
 
+/// A reload of each service, and each start that has done enough, besides what else can be asked for.
+fn reloads(world: &World) -> Vec<World> {
+    let each = world.names().into_iter().map(|name| Event::Request(Request::Reload(vec![name])));
+    let recycled = world.environments.keys().map(|start| {
+        let cause = crate::report::ReloadCause::Requests { answered: 1 };
+        Event::Recycle(start.clone(), cause)
+    });
+    let closings = world.environments.keys().cloned().map(Event::CloseRequested);
+    let reloads = each.chain(recycled).chain(closings).map(|event| after(world, &Step::Event(event)));
+    requests(world).into_iter().chain(reloads).collect()
+}
+
+#[test]
+fn services_are_replaced_at_any_moment() {
+    let graphs = Graph::all(2, &["", "?"]);
+    let of = |graph: &Graph| explore(graph.specs(), &graph.symmetries(), 2, reloads);
+    let states: usize = graphs.iter().map(of).sum();
+    assert!(states > 10_000, "only {states} states");
+    let chain = Graph::of(3, &[(1, 0, ""), (2, 1, "")]);
+    explore(chain.specs(), &[], 1, reloads);
+}
+
+#[test]
+fn replicas_are_replaced_at_any_moment() {
+    for surge in [1, 2] {
+        let scaled = |world: &World| {
+            let to = |replicas: u32| Request::Scale(name("b"), replicas.try_into().unwrap());
+            let scales = [1, 2].map(|replicas| after(world, &Step::Event(Event::Request(to(replicas)))));
+            reloads(world).into_iter().chain(scales).collect()
+        };
+        let b = NodeSpec { max_surge: surge.try_into().unwrap(), ..replicated("b", &[], 2) };
+        let states = explore(vec![b, service("a", &["b"])], &[], 1, scaled);
+        assert!(states > 1000, "only {states} states");
+    }
+}
+
 #[test]
 fn a_parent_with_children_in_every_order() {
     // The child is asked for in every state in which the parent can have one, and removed in every state.
@@ -160,7 +196,8 @@ fn a_parent_with_children_in_every_order() {
         let (mut child, mut grandchild) = (world.clone(), world.clone());
         child.add_child(service("web/worker", &[]));
         grandchild.add_child(service("web/worker/part", &[]));
-        vec![after(world, &removal), child, grandchild]
+        let reload = Step::Event(Event::Request(Request::Reload(vec![name("web")])));
+        vec![after(world, &removal), after(world, &reload), child, grandchild]
     };
     let states = explore(vec![service("db", &[]), service("web", &["db"])], &[], 3, children);
     assert!(states > 100, "only {states} states");

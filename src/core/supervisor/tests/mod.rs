@@ -16,7 +16,7 @@
 //! | 10 failing to start | `rule_10_a_start_has_a_limit`, `rule_05_who_crashes_..`, `rule_10_..` |
 //! | 11 graceful, then forced | `rule_11_a_close_that_hangs_is_forced`, `rule_11_..`, `a_kill_..` |
 //! | 12 restarts | `rule_12_restarts_stay_within_their_budget`, `rule_12_what_may_run_runs_again`, `rule_12_..` |
-//! | 13 replicas | `rule_13_a_node_runs_while_one_replica_does`, `rule_13_..` |
+//! | 13 replicas | `rule_13_a_node_runs_while_one_replica_does`, `rule_13_a_second_start_..`, `rule_13_..`, `reload.rs` |
 //! | 14 two families of messages | the port and the router; the Supervisor has no message of a service |
 //! | 15 a child's permissions | the manifest and the manager; the Supervisor knows no permissions |
 
@@ -24,6 +24,7 @@ mod exhaustive;
 mod graphs;
 mod plan;
 mod random;
+mod reload;
 mod rules;
 mod stories;
 mod world;
@@ -52,6 +53,7 @@ fn service(text: &str, on: &[&str]) -> NodeSpec {
         kind: Kind::Service,
         depends_on: on.iter().map(edge).collect::<BTreeMap<_, _>>(),
         replicas: NonZeroU32::MIN,
+        max_surge: NonZeroU32::MIN,
         restart: Restart { max: 1, ..Restart::default() },
         start_timeout: Duration::from_secs(60),
         close_timeout: Duration::from_secs(10),

@@ -49,6 +49,7 @@ fn step(world: &World, choice: u32) -> Option<Step> {
         0 => Some(Request::Stop(chosen(number))),
         1 => Some(Request::Restart(chosen(number))),
         2 => Some(Request::Start(chosen(number))),
+        4 => Some(Request::Reload(chosen(number))),
         _ => None,
     };
     if let Some(request) = request {
@@ -79,19 +80,27 @@ impl Model {
     /// What the model has to know of a step that the world is about to take.
     fn note(&mut self, world: &World, step: &Step) {
         match step {
+            // What is replaced runs on where the new one fails, and has its place taken where it fails itself.
+            Step::Event(Event::Crashed(start, _)) | Step::Timer(start, Timer::Start)
+                if world.is_being_replaced(&start.replica) => {}
             Step::Event(Event::Crashed(start, _)) => self.crashed(&start.replica.service),
-            Step::Timer(replica, Timer::Start) if world.is_starting(replica) => {
-                self.crashed(&replica.service);
+            Step::Timer(start, Timer::Start) if world.is_starting(start) => {
+                self.crashed(&start.replica.service);
             }
             Step::Event(Event::Completed(start)) => self.completed.extend([start.replica.service.clone()]),
             Step::Event(Event::Request(Request::Stop(names))) => self.unwanted.extend(names.iter().cloned()),
             Step::Event(Event::Request(Request::Start(names))) => self.want(names),
+            Step::Event(Event::Request(Request::Reload(names))) if !self.has_job(names) => self.want(names),
             Step::Event(Event::Request(Request::Restart(names))) => {
                 self.want(names);
                 self.completed.retain(|job| !names.contains(job));
             }
             _ => {}
         }
+    }
+
+    fn has_job(&self, names: &[ServiceName]) -> bool {
+        self.specs.iter().any(|spec| spec.kind == Kind::Job && names.contains(&spec.name))
     }
 
     fn crashed(&mut self, service: &ServiceName) {

@@ -6,7 +6,7 @@ use super::plan::Edge;
 use super::world::{NOW, Place, Step, World};
 use crate::manifest::{Condition, OnCrash};
 use crate::name::{Generation, ReplicaId, ServiceName, StartId};
-use crate::report::{CrashReason, Phase, State, Why};
+use crate::report::{CrashReason, Phase, ReloadCause, State, Why};
 use crate::supervisor::{Action, Event, Request, Timer};
 
 impl World {
@@ -19,14 +19,16 @@ impl World {
     /// One replica too many closes alone, as long as another one serves or none does (lifecycle rule 13).
     fn is_retired(&self, start: &StartId) -> bool {
         let stay = self.plan.specs.get(&start.replica.service).map_or(0, |spec| spec.replicas.get());
-        let serves = self.environments.iter().any(|(replica, (_, place))| {
+        let serves = self.environments.iter().any(|(StartId { replica, .. }, place)| {
             replica.service == start.replica.service && replica.index <= stay && *place == Place::Running
         });
         start.replica.index > stay && (serves || !self.is_running(&start.replica.service))
     }
 
     pub(super) fn rule_04_closes_after_its_dependents(&self, start: &StartId) {
-        if self.is_retired(start) {
+        if self.is_retired(start) || self.environments[start] == Place::Replaced {
+            let child = self.openers.iter().find(|(_, opener)| *opener == start);
+            assert!(child.is_none(), "{start} is closed while its child is there: {child:?}");
             return;
         }
         for (dependent, ..) in self.plan.edges.iter().filter(|edge| edge.1 == start.replica.service) {
@@ -37,12 +39,11 @@ impl World {
     /// The start that this step ends by a crash.
     pub(super) fn live_that_crashes(&self, step: &Step) -> Option<StartId> {
         let is_live = |start: &StartId| {
-            let live = |place| !matches!(place, Place::Leaving(_));
-            self.environments.get(&start.replica).is_some_and(|(of, place)| of == start && live(*place))
+            self.environments.get(start).is_some_and(|place| !matches!(place, Place::Leaving(_)))
         };
         let start = match step {
             Step::Event(Event::Crashed(start, _)) => Some(start),
-            Step::Timer(replica, Timer::Start) => self.last.get(replica),
+            Step::Timer(start, Timer::Start) => Some(start),
             _ => None,
         };
         start.filter(|start| is_live(start)).cloned()
@@ -90,6 +91,7 @@ impl World {
         Arc::make_mut(&mut self.plan).remove(service);
         self.wanted.remove(service);
         self.last.retain(|replica, _| replica.service != *service);
+        self.openers.remove(service);
         self.crashes.retain(|replica, _| replica.service != *service);
     }
 
@@ -102,14 +104,19 @@ impl World {
     pub(super) fn rule_08_what_an_older_start_says_changes_nothing(&self) {
         let mut supervisor = self.supervisor.clone();
         for start in self.last.values() {
-            let generation = Generation(start.generation.0 - 1);
-            let old = || StartId { replica: start.replica.clone(), generation };
+            let older = (0..=start.generation.0).rev().map(Generation);
+            let older = older.map(|generation| StartId { replica: start.replica.clone(), generation });
+            let Some(gone) = older.into_iter().find(|start| !self.environments.contains_key(start)) else {
+                continue;
+            };
+            let old = || gone.clone();
             for event in [
                 Event::Phase(old(), Phase::Creating),
                 Event::NotReady(old(), "not yet".into()),
                 Event::Ready(old()),
                 Event::Completed(old()),
                 Event::Crashed(old(), CrashReason::Exit { code: 9 }),
+                Event::Recycle(old(), ReloadCause::Requests { answered: 1 }),
                 Event::CloseRequested(old()),
                 Event::Ended(old()),
             ] {
@@ -124,21 +131,21 @@ impl World {
     }
 
     pub(super) fn rule_10_a_start_has_a_limit(&self) {
-        for (start, _) in self.environments.values().filter(|(_, place)| *place == Place::Starting) {
-            assert!(self.is_armed(&start.replica, Timer::Start), "{start} may take for ever");
+        for (start, _) in self.environments.iter().filter(|(_, place)| **place == Place::Starting) {
+            assert!(self.is_armed(start, Timer::Start), "{start} may take for ever");
         }
     }
 
     pub(super) fn rule_11_a_close_that_hangs_is_forced(&self, step: &Step) {
-        for (start, place) in self.environments.values() {
+        for (start, place) in &self.environments {
             let forced = match step {
                 Step::Event(Event::Request(Request::Kill)) => true,
-                Step::Timer(replica, Timer::Close) => *replica == start.replica,
+                Step::Timer(late, Timer::Close) => late == start,
                 _ => false,
             };
             assert!(!forced || *place == Place::Leaving(true), "{start} is not forced to close");
             let waits = *place == Place::Leaving(false);
-            assert!(!waits || self.is_armed(&start.replica, Timer::Close), "{start} may close for ever");
+            assert!(!waits || self.is_armed(start, Timer::Close), "{start} may close for ever");
         }
     }
 
@@ -158,7 +165,7 @@ impl World {
             }
             for index in 1..=spec.replicas.get() {
                 let replica = ReplicaId { service: spec.name.clone(), index };
-                let running = matches!(self.environments.get(&replica), Some((_, Place::Running)));
+                let running = self.starts_of(&replica).any(|place| place == Place::Running);
                 let spent = self.crashes_of(&replica) > self.plan.allowed(&spec.name);
                 assert!(running || spent, "'{replica}' rests, and might run");
             }
@@ -175,6 +182,22 @@ impl World {
                 view.state
             );
         }
+    }
+
+    /// A replica has a second start only while it is replaced, or while what was replaced goes; and of each service only
+    /// so many of its replicas at a time.
+    pub(super) fn rule_13_a_second_start_is_one_that_replaces(&self, start: &StartId) {
+        let beside: Vec<_> = self.starts_of(&start.replica).collect();
+        assert!(beside.len() <= 1, "{start} is a third start");
+        let replaces = beside == [Place::Running];
+        let goes = matches!(beside[..], [] | [Place::Replaced | Place::Leaving(_)]);
+        assert!(replaces || goes, "{start} is created beside one that is {beside:?}");
+        let spec = &self.plan.specs[&start.replica.service];
+        let replicas = (1..=1000).map(|index| ReplicaId { service: spec.name.clone(), index });
+        let seconds = replicas.take_while(|replica| self.last.contains_key(replica));
+        let seconds = seconds.filter(|replica| self.starts_of(replica).count() > 1).count();
+        let most = spec.max_surge.get() as usize;
+        assert!(!replaces || seconds < most, "{start} is one more than {most} second starts");
     }
 
     /// Nothing that was wanted is left waiting for something that is already there (no deadlock), and what rests says

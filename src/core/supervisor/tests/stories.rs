@@ -12,7 +12,7 @@ fn chain() -> World {
     World::new(vec![service("b", &[]), service("a", &["b"]), service("c", &["a"])])
 }
 
-fn ask(world: &mut World, request: Request) -> Vec<String> {
+pub(super) fn ask(world: &mut World, request: Request) -> Vec<String> {
     told(&world.take(&Step::Event(Event::Request(request))))
 }
 
@@ -21,12 +21,12 @@ fn start_all(world: &mut World) -> Vec<String> {
     ask(world, Request::Start(all))
 }
 
-fn happens(world: &mut World, event: Event) -> Vec<String> {
+pub(super) fn happens(world: &mut World, event: Event) -> Vec<String> {
     told(&world.take(&Step::Event(event)))
 }
 
 /// The actions that reach environments, as a reader would note them.
-fn told(actions: &[Action]) -> Vec<String> {
+pub(super) fn told(actions: &[Action]) -> Vec<String> {
     let told = actions.iter().filter_map(|action| match action {
         Action::Create(start) => Some(format!("create {}", start.replica.service)),
         Action::Close(start) => Some(format!("close {}", start.replica.service)),
@@ -38,7 +38,7 @@ fn told(actions: &[Action]) -> Vec<String> {
     told.collect()
 }
 
-fn start_of(world: &World, service: &str) -> StartId {
+pub(super) fn start_of(world: &World, service: &str) -> StartId {
     let views = world.supervisor.view();
     let view = views.iter().find(|view| view.name.as_str() == service).unwrap();
     let replica = ReplicaId { service: name(service), index: 1 };
@@ -60,18 +60,18 @@ fn ready(world: &mut World, service: &str) -> Vec<String> {
     happens(world, Event::Ready(start))
 }
 
-fn state(world: &World, service: &str) -> (State, Option<Why>) {
+pub(super) fn state(world: &World, service: &str) -> (State, Option<Why>) {
     let views = world.supervisor.view();
     let view = views.iter().find(|view| view.name.as_str() == service).unwrap();
     (view.state, view.why.clone())
 }
 
 fn runs_out(world: &mut World, service: &str, timer: Timer) -> Vec<Action> {
-    world.take(&Step::Timer(start_of(world, service).replica, timer))
+    world.take(&Step::Timer(start_of(world, service), timer))
 }
 
 /// Everything is up.
-fn running(mut world: World) -> World {
+pub(super) fn running(mut world: World) -> World {
     start_all(&mut world);
     while let Some(step) = world.calm_step() {
         world.take(&step);
@@ -297,7 +297,7 @@ fn replicas_that_run() -> World {
     world
 }
 
-fn start(service: &str, index: u32) -> StartId {
+pub(super) fn start(service: &str, index: u32) -> StartId {
     StartId { replica: ReplicaId { service: name(service), index }, generation: Generation(1) }
 }
 
@@ -327,12 +327,9 @@ fn the_last_replica_that_serves_goes_only_when_another_one_does() {
     happens(&mut world, Event::Crashed(start("b", 1), CrashReason::Exit { code: 1 }));
     assert_eq!(scale(&mut world, 1), [""; 0], "the first one is not there yet");
     happens(&mut world, Event::Ended(start("b", 1)));
-    let replica = ReplicaId { service: name("b"), index: 1 };
-    assert_eq!(told(&world.take(&Step::Timer(replica.clone(), Timer::BackOff))), ["create b"]);
-    assert_eq!(
-        happens(&mut world, Event::Ready(StartId { replica, generation: Generation(2) })),
-        ["close b"]
-    );
+    assert_eq!(told(&world.take(&Step::Timer(start("b", 1), Timer::BackOff))), ["create b"]);
+    let again = StartId { generation: Generation(2), ..start("b", 1) };
+    assert_eq!(happens(&mut world, Event::Ready(again)), ["close b"]);
 }
 
 #[test]

@@ -10,15 +10,18 @@ use std::sync::Arc;
 use super::plan::Plan;
 use crate::manifest::{Condition, Kind};
 use crate::name::{ReplicaId, ServiceName, StartId};
+use crate::replica::{Life, Replica, SecondLife};
 use crate::report::{CrashReason, EventKind, Finish};
-use crate::service_node::{Life, NodeSpec, Replica, ServiceNode};
+use crate::service_node::{NodeSpec, ServiceNode};
 use crate::supervisor::{Action, Event, Moment, Request, Supervisor, Timer};
 
-/// What exists of one replica.
+/// What exists of one start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Place {
     Starting,
     Running,
+    /// A newer start of the same replica has become ready.
+    Replaced,
     /// Told to close; `bool`: it was destroyed, or died by itself.
     Leaving(bool),
 }
@@ -27,7 +30,7 @@ pub(super) enum Place {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     Event(Event),
-    Timer(ReplicaId, Timer),
+    Timer(StartId, Timer),
 }
 
 /// It is always now: every crash falls into the window, and timers run out when the explorer says so.
@@ -41,14 +44,17 @@ pub(super) struct World {
     pub(super) plan: Arc<Plan>,
     /// What is to run, as far as its dependencies let it.
     pub(super) wanted: BTreeSet<ServiceName>,
-    pub(super) environments: BTreeMap<ReplicaId, (StartId, Place)>,
+    pub(super) environments: BTreeMap<StartId, Place>,
     /// What must close, since what it depends on has left running unasked, until it has.
     pub(super) doomed: BTreeSet<ServiceName>,
     /// Jobs that have run to completion since they were last created.
     pub(super) completed: BTreeSet<ServiceName>,
     /// How often each replica has crashed since it was last forgiven.
     pub(super) crashes: BTreeMap<ReplicaId, u32>,
+    /// The newest start of each replica.
     pub(super) last: BTreeMap<ReplicaId, StartId>,
+    /// Who has opened each child.
+    pub(super) openers: BTreeMap<ServiceName, StartId>,
     pub(super) finished: Option<Finish>,
 }
 
@@ -64,6 +70,7 @@ impl World {
             completed: BTreeSet::new(),
             crashes: BTreeMap::new(),
             last: BTreeMap::new(),
+            openers: BTreeMap::new(),
             finished: None,
         }
     }
@@ -93,24 +100,43 @@ impl World {
         let flags = (node.wanted, node.held, node.known, node.restarting, node.removing, node.spec.replicas);
         let replicas: Vec<_> = node.replicas.iter().map(|replica| self.part_of_replica(replica)).collect();
         let sets = [&self.wanted, &self.doomed, &self.completed].map(|set| set.contains(name));
-        (name, hash(&(flags, node.closing.is_some(), replicas, sets)))
+        let opener = node.opener.as_ref().map(|opener| hash(&self.part_of_opener(opener)));
+        (name, hash(&(flags, node.closing.is_some(), replicas, sets, opener)))
     }
 
     fn part_of_replica(&self, replica: &Replica) -> impl Hash {
         let then = match &replica.life {
             Life::Closed(then) | Life::Closing { then, .. } => Some(discriminant(then)),
-            Life::Starting { .. } | Life::Running => None,
+            Life::Starting(_) | Life::Running => None,
         };
         let destroyed = matches!(replica.life, Life::Closing { destroyed: true, .. });
         let life = (discriminant(&replica.life), then, destroyed, replica.crashes.len());
-        let place = self.environments.get(&replica.id).map(|(_, place)| *place);
-        let timers =
-            [Timer::Start, Timer::Close, Timer::BackOff].map(|timer| self.is_armed(&replica.id, timer));
-        (life, place, timers, self.crashes_of(&replica.id))
+        let second = replica.second.as_ref().map(|second| {
+            let destroyed = matches!(second.life, SecondLife::Leaving { destroyed: true, .. });
+            let start = replica.start_of(second.generation);
+            (discriminant(&second.life), destroyed, self.part_of_start(&start))
+        });
+        let present = self.part_of_start(&replica.start());
+        (life, present, second, replica.stale.is_some(), self.crashes_of(&replica.id))
     }
 
-    pub(super) fn is_armed(&self, replica: &ReplicaId, timer: Timer) -> bool {
-        self.supervisor.armed().any(|armed| armed == (replica, timer))
+    fn part_of_start(&self, start: &StartId) -> (Option<Place>, [bool; 3]) {
+        let timers = [Timer::Start, Timer::Close, Timer::BackOff].map(|timer| self.is_armed(start, timer));
+        (self.environments.get(start).copied(), timers)
+    }
+
+    /// Which of its parent's starts has opened a child: the present one, the other one, or one that is gone.
+    fn part_of_opener(&self, opener: &StartId) -> impl Hash {
+        let replicas = self.supervisor.nodes.iter().flat_map(|node| &node.replicas);
+        let parent = replicas.into_iter().find(|replica| replica.id == opener.replica);
+        parent.map(|replica| {
+            let second = replica.second.as_ref().map(|second| second.generation);
+            (replica.generation == opener.generation, second == Some(opener.generation), &replica.id)
+        })
+    }
+
+    pub(super) fn is_armed(&self, start: &StartId, timer: Timer) -> bool {
+        self.supervisor.armed().any(|armed| armed == (start, timer))
     }
 
     pub(super) fn crashes_of(&self, replica: &ReplicaId) -> u32 {
@@ -120,18 +146,18 @@ impl World {
     /// What environments and time may do next.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for (start, place) in self.environments.values() {
-            let start = start.clone();
+        for (start, place) in self.environments.clone() {
             let crash = Event::Crashed(start.clone(), CrashReason::Exit { code: 1 });
-            let job = self.plan.specs.get(&start.replica.service).is_some_and(|spec| spec.kind == Kind::Job);
+            let job = self.is_job(&start.replica.service);
             match place {
                 Place::Starting => steps.extend([Event::Ready(start), crash]),
+                Place::Replaced => steps.push(crash),
                 Place::Running if job => steps.extend([Event::Completed(start), crash]),
                 Place::Running => steps.push(crash),
                 Place::Leaving(_) => steps.push(Event::Ended(start)),
             }
         }
-        let timers = self.supervisor.armed().map(|(replica, timer)| Step::Timer(replica.clone(), timer));
+        let timers = self.supervisor.armed().map(|(start, timer)| Step::Timer(start.clone(), timer));
         steps.into_iter().map(Step::Event).chain(timers).collect()
     }
 
@@ -149,7 +175,7 @@ impl World {
     pub(super) fn take(&mut self, step: &Step) -> Vec<Action> {
         let crashing = self.live_that_crashes(step);
         let actions = match step {
-            Step::Timer(replica, timer) => self.supervisor.handle_timeout(NOW, replica, *timer),
+            Step::Timer(start, timer) => self.supervisor.handle_timeout(NOW, start, *timer),
             Step::Event(event) => {
                 self.note(event);
                 self.supervisor.handle(NOW, event.clone()).unwrap_or_default()
@@ -169,15 +195,15 @@ impl World {
     /// What the event itself changes in the world.
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Ready(start) => self.set(start, Place::Running),
+            Event::Ready(start) => self.note_ready(start),
             Event::Completed(start) => {
                 self.completed.insert(start.replica.service.clone());
                 self.set(start, Place::Leaving(true));
             }
             Event::Crashed(start, _) => self.set(start, Place::Leaving(true)),
             Event::Ended(start) => {
-                let gone = self.environments.remove(&start.replica);
-                assert!(gone.is_some_and(|(of, _)| of == *start), "an environment ends once");
+                let gone = self.environments.remove(start);
+                assert!(gone.is_some(), "an environment ends once");
                 if self.of(&start.replica.service).count() == 0 {
                     self.doomed.remove(&start.replica.service);
                 }
@@ -192,15 +218,17 @@ impl World {
 
     fn note_request(&mut self, request: &Request) {
         match request {
-            Request::Start(names) | Request::Restart(names) => {
+            Request::Reload(names) if names.iter().any(|name| self.is_job(name)) => {}
+            Request::Start(names) | Request::Restart(names) | Request::Reload(names) => {
                 for name in self.plan.with_dependencies(names) {
                     self.crashes.retain(|replica, _| replica.service != name);
                     self.wanted.insert(name);
                 }
             }
             Request::Stop(names) => self.wanted.retain(|name| !names.contains(name)),
-            Request::Create(spec) => {
-                self.wanted.insert(spec.name.clone());
+            Request::Create { child, opener } => {
+                self.wanted.insert(child.name.clone());
+                self.openers.insert(child.name.clone(), opener.clone());
             }
             Request::Scale(name, replicas) => self.note_scale(name, *replicas),
             Request::Remove(_) => {}
@@ -219,11 +247,32 @@ impl World {
         self.crashes.retain(|replica, _| replica.service != *name || replica.index <= stay);
     }
 
+    fn is_job(&self, service: &ServiceName) -> bool {
+        self.plan.specs.get(service).is_some_and(|spec| spec.kind == Kind::Job)
+    }
+
+    /// A crash counts for a replica's budget where a restart may follow from it, not where a successor steps in.
+    fn note_crash(&mut self, replica: &ReplicaId) {
+        if !self.starts_of(replica).any(|place| place == Place::Starting) {
+            *self.crashes.entry(replica.clone()).or_default() += 1;
+        }
+    }
+
+    fn note_ready(&mut self, start: &StartId) {
+        if self.environments.get(start) != Some(&Place::Starting) {
+            return;
+        }
+        for (other, place) in &mut self.environments {
+            if other.replica == start.replica && *place == Place::Running {
+                *place = Place::Replaced;
+            }
+        }
+        self.set(start, Place::Running);
+    }
+
     fn set(&mut self, start: &StartId, place: Place) {
-        if let Some((of, at)) = self.environments.get_mut(&start.replica)
-            && of == start
-            && !matches!(at, Place::Leaving(_))
-        {
+        let at = self.environments.get_mut(start).filter(|at| !matches!(at, Place::Leaving(_)));
+        if let Some(at) = at {
             *at = place;
         }
     }
@@ -237,9 +286,7 @@ impl World {
             }
             Action::Destroy(start) => self.leave(start, true),
             Action::Forget(service) => self.rule_06_a_child_is_forgotten_after_it_has_closed(service),
-            Action::Report(EventKind::Crash { replica, .. }) => {
-                *self.crashes.entry(replica.clone()).or_default() += 1;
-            }
+            Action::Report(EventKind::Crash { replica, .. }) => self.note_crash(replica),
             Action::Report(_) => {}
             Action::Finish(finish) => {
                 assert!(self.environments.is_empty(), "finished with environments left");
@@ -254,21 +301,31 @@ impl World {
         self.rule_06_a_parent_starts_without_its_old_children(start);
         self.rule_08_generations_only_grow(start);
         self.rule_12_restarts_stay_within_their_budget(start);
+        self.rule_13_a_second_start_is_one_that_replaces(start);
         self.completed.remove(&start.replica.service);
-        let old = self.environments.insert(start.replica.clone(), (start.clone(), Place::Starting));
-        assert_eq!(old, None, "{start} while the start before it is not gone");
+        self.environments.insert(start.clone(), Place::Starting);
         self.last.insert(start.replica.clone(), start.clone());
     }
 
     fn leave(&mut self, start: &StartId, destroyed: bool) {
-        let environment = self.environments.get_mut(&start.replica);
-        let (of, place) = environment.unwrap_or_else(|| panic!("{start} is told to end, and is not there"));
-        assert_eq!(of, start, "an old start is told to end");
+        let environment = self.environments.get_mut(start);
+        let place = environment.unwrap_or_else(|| panic!("{start} is told to end, and is not there"));
         *place = Place::Leaving(destroyed || *place == Place::Leaving(true));
     }
 
-    pub(super) fn is_starting(&self, replica: &ReplicaId) -> bool {
-        self.environments.get(replica).is_some_and(|(_, place)| *place == Place::Starting)
+    pub(super) fn is_starting(&self, start: &StartId) -> bool {
+        self.environments.get(start) == Some(&Place::Starting)
+    }
+
+    /// It runs, and a newer start of the same replica is being brought up.
+    pub(super) fn is_being_replaced(&self, replica: &ReplicaId) -> bool {
+        let has = |place| self.starts_of(replica).any(|at| at == place);
+        has(Place::Starting) && has(Place::Running)
+    }
+
+    pub(super) fn starts_of(&self, replica: &ReplicaId) -> impl Iterator<Item = Place> {
+        let starts = self.environments.iter().filter(move |(start, _)| start.replica == *replica);
+        starts.map(|(_, place)| *place)
     }
 
     pub(super) fn is_running(&self, service: &ServiceName) -> bool {
@@ -287,18 +344,25 @@ impl World {
     }
 
     pub(super) fn of(&self, service: &ServiceName) -> impl Iterator<Item = Place> {
-        let environments = self.environments.iter().filter(move |(replica, _)| replica.service == *service);
-        environments.map(|(_, (_, place))| *place)
+        let environments =
+            self.environments.iter().filter(move |(start, _)| start.replica.service == *service);
+        environments.map(|(_, place)| *place)
     }
 
-    /// A child that somebody has asked for.
-    pub(super) fn add_child(&mut self, spec: NodeSpec) -> Vec<Action> {
-        let accepted = self.supervisor.clone().handle(NOW, Event::Request(Request::Create(spec.clone())));
-        if accepted.is_err() {
+    /// A child that a running start of its parent, if there is one, has asked for.
+    pub(super) fn add_child(&mut self, child: NodeSpec) -> Vec<Action> {
+        let opens = |(start, place): &(&StartId, &Place)| {
+            Some(&start.replica.service) == child.name.parent().as_ref() && **place == Place::Running
+        };
+        let Some(opener) = self.environments.iter().find(opens).map(|(start, _)| start.clone()) else {
+            return Vec::new();
+        };
+        let request = Event::Request(Request::Create { child: child.clone(), opener });
+        if self.supervisor.clone().handle(NOW, request.clone()).is_err() {
             return Vec::new();
         }
-        Arc::make_mut(&mut self.plan).add(spec.clone());
-        self.take(&Step::Event(Event::Request(Request::Create(spec))))
+        Arc::make_mut(&mut self.plan).add(child);
+        self.take(&Step::Event(request))
     }
 }
 
