@@ -42,11 +42,13 @@ impl Supervisor {
     /// This start has run for long enough, unless it is replaced already.
     pub(super) fn recycle(&mut self, start: &StartId, cause: ReloadCause) {
         let Some(place) = self.graph.place(&start.replica.service) else { return };
-        self.nodes[place].count_anew();
         let Some(replica) = self.current(start) else { return };
         let replaced = replica.stale.is_some() || replica.second.is_some();
         if replica.life == Life::Running && !replaced {
-            replica.stale = Some(cause);
+            self.nodes[place].count_anew();
+            if let Some(replica) = self.current(start) {
+                replica.stale = Some(cause);
+            }
         }
     }
 

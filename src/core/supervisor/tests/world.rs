@@ -252,9 +252,12 @@ impl World {
     }
 
     /// A crash counts for a replica's budget where a restart may follow from it, not where a successor steps in.
-    fn note_crash(&mut self, replica: &ReplicaId) {
-        if !self.starts_of(replica).any(|place| place == Place::Starting) {
-            *self.crashes.entry(replica.clone()).or_default() += 1;
+    fn note_crash(&mut self, crashed: &StartId) {
+        let steps_in = |(start, place): (&StartId, &Place)| {
+            start.replica == crashed.replica && start != crashed && *place == Place::Starting
+        };
+        if !self.environments.iter().any(steps_in) {
+            *self.crashes.entry(crashed.replica.clone()).or_default() += 1;
         }
     }
 
@@ -286,7 +289,9 @@ impl World {
             }
             Action::Destroy(start) => self.leave(start, true),
             Action::Forget(service) => self.rule_06_a_child_is_forgotten_after_it_has_closed(service),
-            Action::Report(EventKind::Crash { replica, .. }) => self.note_crash(replica),
+            Action::Report(EventKind::Crash { replica, generation, .. }) => {
+                self.note_crash(&StartId { replica: replica.clone(), generation: *generation });
+            }
             Action::Report(_) => {}
             Action::Finish(finish) => {
                 assert!(self.environments.is_empty(), "finished with environments left");
