@@ -337,8 +337,9 @@ impl World {
         self.of(service).any(|place| place == Place::Running)
     }
 
+    /// What is replaced goes anyway.
     pub(super) fn is_live(&self, service: &ServiceName) -> bool {
-        self.of(service).any(|place| !matches!(place, Place::Leaving(_)))
+        self.of(service).any(|place| matches!(place, Place::Starting | Place::Running))
     }
 
     pub(super) fn provides(&self, on: &ServiceName, condition: Condition) -> bool {
