@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use orchestrator_core::report::{EventKind, Snapshot};
-use orchestrator_core::supervisor::Request;
 use orchestrator_manager::{EventItem, LogItem};
 use orchestrator_views::{LogLines, event_line, is_news, progress, up_of_wanted};
 
+use crate::interrupts::Wish;
 use crate::news::Item;
 use crate::terminal::Terminal;
 use crate::writer::Text;
@@ -75,10 +75,11 @@ impl Screen {
     }
 
     /// What is answered to a signal that asks for this.
-    pub(crate) fn interrupted(request: &Request) -> Text {
-        Text::Err(match request {
-            Request::Kill => "killing everything".into(),
-            _ => "closing in order; press Ctrl-C again to kill".into(),
+    pub(crate) fn answer(wish: Wish) -> Text {
+        Text::Err(match wish {
+            Wish::End => "closing in order; press Ctrl-C again to kill".into(),
+            Wish::EndNow => "killing everything".into(),
+            Wish::Reload => "reloading everything that runs".into(),
         })
     }
 }

@@ -65,7 +65,7 @@ impl ServicesManager {
             return responder.answer(Err(fault));
         }
         self.router.know(name.clone(), child.permissions.clone(), child.max_in_flight.map(Into::into));
-        let request = Request::Create((&child).into());
+        let request = Request::Create { child: (&child).into(), opener: inbox.start().clone() };
         let goal = Goal::of(&request);
         self.services.insert(name.clone(), Arc::new(child));
         match self.supervisor.handle(self.now(), Event::Request(request)) {

@@ -9,13 +9,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::{Endpoint, Host, NetGrants};
+use orchestrator_core::{ServiceName, StartId};
 use orchestrator_port::gateway::{FromGateway, LONGEST_PACKET, ToGateway};
 use orchestrator_sandbox::descriptors::{Packet, packet_pair, receive_packet, send_packet};
 use tokio::io::Interest;
@@ -39,13 +38,14 @@ const WISHES: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gateway {
     lines: Arc<Mutex<HashMap<ServiceName, Vec<Inside>>>>,
-    last: Arc<AtomicU64>,
 }
 
 /// A way into a sandbox.
 #[derive(Clone, Debug)]
 struct Inside {
-    number: u64,
+    start: StartId,
+    /// Whether it is ready, so that others may reach it.
+    ready: bool,
     wishes: mpsc::Sender<Wish>,
 }
 
@@ -59,8 +59,7 @@ struct Wish {
 #[derive(Debug)]
 pub(crate) struct Line {
     gateway: Gateway,
-    service: ServiceName,
-    number: u64,
+    start: StartId,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -69,10 +68,10 @@ impl Gateway {
     pub(crate) fn line(&self, service: Arc<Service>, inbox: Inbox) -> io::Result<(Line, OwnedFd)> {
         let (ours, theirs) = packet_pair()?;
         let socket = UnixStream::from_std(ours.into())?;
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (wishes, wished) = mpsc::channel(WISHES);
-        let name = service.name.clone();
-        self.lines().entry(name.clone()).or_default().push(Inside { number, wishes });
+        let own = inbox.start().clone();
+        let inside = Inside { start: own.clone(), ready: false, wishes };
+        self.lines().entry(service.name.clone()).or_default().push(inside);
         let start = Listening {
             gateway: self.clone(),
             service,
@@ -80,7 +79,17 @@ impl Gateway {
             places: Arc::new(Semaphore::new(CONNECTIONS)),
         };
         let listening = tokio::spawn(async move { start.listen(&socket, wished).await });
-        Ok((Line { gateway: self.clone(), service: name, number, listening }, theirs))
+        Ok((Line { gateway: self.clone(), start: own, listening }, theirs))
+    }
+
+    /// From now on a service is reached by this start of it.
+    pub(crate) fn open(&self, start: &StartId) {
+        let mut lines = self.lines();
+        let insides = lines.get_mut(&start.replica.service);
+        let inside = insides.and_then(|insides| insides.iter_mut().find(|inside| inside.start == *start));
+        if let Some(inside) = inside {
+            inside.ready = true;
+        }
     }
 
     /// Reaches a port of a service of the project, by any of its starts; none where it is no service of the project.
@@ -88,8 +97,8 @@ impl Gateway {
         let inside = {
             let lines = self.lines();
             let (_, insides) = lines.iter().find(|(name, _)| name.as_str() == service)?;
-            // The latest start; an older one may be closing.
-            insides.last().cloned()
+            // The latest one that is ready: an older one may be closing.
+            insides.iter().rev().find(|inside| inside.ready).or(insides.last()).cloned()
         };
         let Some(inside) = inside else { return Some(Err("it does not run".into())) };
         let (reached, answer) = oneshot::channel();
@@ -108,8 +117,8 @@ impl Gateway {
 impl Drop for Line {
     fn drop(&mut self) {
         self.listening.abort();
-        if let Some(insides) = self.gateway.lines().get_mut(&self.service) {
-            insides.retain(|inside| inside.number != self.number);
+        if let Some(insides) = self.gateway.lines().get_mut(&self.start.replica.service) {
+            insides.retain(|inside| inside.start != self.start);
         }
     }
 }

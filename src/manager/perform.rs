@@ -15,7 +15,7 @@ use crate::environment::{DockerEnvironment, Environment, ProcessEnvironment};
 use crate::inbox::{Happening, Inbox};
 use crate::service_container::ServiceContainer;
 use crate::service_controller::Command;
-use crate::services_manager::{Live, ServicesManager};
+use crate::services_manager::ServicesManager;
 
 /// How many commands one start can have waiting: it is told to close once and to end once.
 const COMMANDS: usize = 4;
@@ -46,8 +46,8 @@ impl ServicesManager {
     /// Brings up the container of a start. Its way in is there before its first effect, so no close can miss it.
     fn create(&mut self, start: StartId) {
         let (commands, commanded) = mpsc::channel(COMMANDS);
-        let live = Live { generation: start.generation, commands };
-        self.containers.insert(start.replica.clone(), live);
+        self.containers.insert(start.clone(), commands);
+        self.facts.began(&start);
         self.starts += 1;
         let Some(service) = self.services.get(&start.replica.service) else {
             tokio::spawn(fail(Inbox::new(start, self.inbox.clone()), "no code is known for this service"));
@@ -91,9 +91,8 @@ impl ServicesManager {
 
     /// A start that has ended by itself in the meantime has nothing to be told.
     fn command(&self, start: &StartId, command: Command) {
-        let live = self.containers.get(&start.replica).filter(|live| live.generation == start.generation);
-        if let Some(live) = live {
-            let _ = live.commands.try_send(command);
+        if let Some(commands) = self.containers.get(start) {
+            let _ = commands.try_send(command);
         }
     }
 

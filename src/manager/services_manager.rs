@@ -14,7 +14,7 @@ use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
 use orchestrator_core::report::{EventKind, Finish, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
-use orchestrator_core::{Generation, ReplicaId, ServiceName};
+use orchestrator_core::{ServiceName, StartId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -51,7 +51,7 @@ pub struct ServicesManager {
     pub(crate) supervisor: Supervisor,
     pub(crate) services: BTreeMap<ServiceName, Arc<Service>>,
     /// The starts that are not gone, and how each is told to end.
-    pub(crate) containers: HashMap<ReplicaId, Live>,
+    pub(crate) containers: HashMap<StartId, mpsc::Sender<Command>>,
     pub(crate) keeper: Keeper,
     /// What makes containers, where there is a service that wants one.
     pub(crate) docker: Option<Containers>,
@@ -83,13 +83,6 @@ pub struct ServicesManager {
     measurements_due: Option<Instant>,
     /// Held until everything is gone.
     lock: ProjectLock,
-}
-
-/// A start that is not gone.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) generation: Generation,
-    pub(crate) commands: mpsc::Sender<Command>,
 }
 
 /// A request that was accepted and whose asker waits until it has come true.
@@ -383,8 +376,8 @@ impl ServicesManager {
     /// Takes in what a container says: what people are shown goes to the facts, what decides to the Supervisor.
     fn hear(&mut self, input: Input) {
         let Input { start, happening } = input;
-        // An older start of the replica has nothing to say any more (lifecycle rule 8).
-        if self.containers.get(&start.replica).is_none_or(|live| live.generation != start.generation) {
+        // A start that has ended has nothing to say any more (lifecycle rule 8).
+        if !self.containers.contains_key(&start) {
             return;
         }
         match happening {
@@ -413,12 +406,15 @@ impl ServicesManager {
                 self.open_child(*child, inbox, responder);
             }
             Happening::CloseChild { name, responder } => self.close_child(name, responder),
-            Happening::Ready => self.tell(Event::Ready(start)),
+            Happening::Ready => {
+                self.gateway.open(&start);
+                self.tell(Event::Ready(start));
+            }
             Happening::Completed => self.tell(Event::Completed(start)),
             Happening::Crashed(reason) => self.tell(Event::Crashed(start, reason)),
             Happening::CloseRequested => self.tell(Event::CloseRequested(start)),
             Happening::Ended => {
-                self.containers.remove(&start.replica);
+                self.containers.remove(&start);
                 self.facts.ended(&start);
                 self.tell(Event::Ended(start));
             }

@@ -17,6 +17,8 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             let why = Why::GaveUp { crashes: *crashes, within: *within, last: last.clone() };
             format!("{replica} {why}")
         }
+        EventKind::Reloaded { replica, .. } => format!("{replica} reloaded"),
+        EventKind::NotReloaded(failed) => failed.to_string(),
         EventKind::Exception { replica, exception, .. } => {
             return palette.bad(&exception_lines(&replica.to_string(), exception));
         }
@@ -29,7 +31,8 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Finished { finish } => finished(finish),
     };
     let line = neutralise(&line);
-    let bad = matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. });
+    let bad =
+        matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::NotReloaded(_));
     if bad { palette.bad(&line) } else { line.into_owned() }
 }
 
@@ -40,6 +43,8 @@ pub fn is_news(event: &Event) -> bool {
     match &event.kind {
         EventKind::Crash { .. }
         | EventKind::GaveUp { .. }
+        | EventKind::Reloaded { .. }
+        | EventKind::NotReloaded(_)
         | EventKind::Exception { .. }
         | EventKind::Refused { .. }
         | EventKind::Unenforced { .. } => true,

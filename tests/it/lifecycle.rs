@@ -2,24 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use crate::support::{Backend, TestProject, kill, missing, wait_for};
-
-/// Each promise holds for processes and for containers.
-macro_rules! on_both {
-    ($($promise:ident,)*) => {
-        mod of_processes {
-            $(#[test] fn $promise() { super::$promise(crate::support::Backend::Process); })*
-        }
-
-        mod of_containers {
-            $(#[test] fn $promise() {
-                if !crate::support::engine::without_image(stringify!($promise)) {
-                    super::$promise(crate::support::Backend::Docker);
-                }
-            })*
-        }
-    };
-}
+use crate::support::{Backend, TestProject, kill, missing, on_both, wait_for};
 
 on_both![
     four_languages_start_in_order_and_close_in_reverse,

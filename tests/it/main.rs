@@ -25,6 +25,7 @@ mod nothing_left_behind;
 mod readiness;
 mod real_programs;
 mod registries;
+mod reload;
 mod samples;
 mod secrets;
 mod support;

@@ -16,6 +16,7 @@ mod lock;
 mod logs;
 mod plugin;
 mod ps;
+mod reload;
 mod scale;
 mod schema;
 mod services;
@@ -50,6 +51,8 @@ pub(crate) enum Verb {
     Stop(services::Args),
     /// Close services and what depends on them, then start all that again
     Restart(services::Args),
+    /// Replace running services by what their files are now, while others go on using them
+    Reload(reload::Args),
     /// Have more replicas of a running service, or fewer
     Scale(scale::Args),
     /// Call a method of a running service
@@ -93,6 +96,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Start(args) => services::run("start", args, context).await,
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
+        Verb::Reload(args) => reload::run(args, context).await,
         Verb::Scale(args) => scale::run(args, context).await,
         Verb::Call(args) => call::run(args, context).await,
         Verb::Emit(args) => call::emit(args, context).await,

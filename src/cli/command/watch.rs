@@ -33,9 +33,9 @@ pub(crate) async fn watch(
     repaint.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !(ended.is_some() && (gone || still)) {
         tokio::select! {
-            request = interrupts.next() => {
-                writer.now(Screen::interrupted(&request));
-                ask(&handle, request).await;
+            wish = interrupts.next() => {
+                writer.now(Screen::answer(wish));
+                ask(&handle, wish.request(&handle.snapshot())).await;
             }
             () = writer.gone(), if !gone => {
                 gone = true;

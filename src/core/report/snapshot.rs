@@ -134,6 +134,16 @@ impl Snapshot {
     pub fn empty(project: ServiceName) -> Self {
         Self { project, time: 0, seq: 0, pid: 0, runner_sha256: String::new(), services: Vec::new() }
     }
+
+    /// What a reload of everything reloads: the services that run, or are about to. Children are their parents' matter.
+    #[must_use]
+    pub fn reloadable(&self) -> Vec<ServiceName> {
+        let up = |service: &&ServiceView| {
+            let own = service.kind == Kind::Service && service.name.parent().is_none();
+            own && matches!(service.state, State::Starting | State::Running)
+        };
+        self.services.iter().filter(up).map(|service| service.name.clone()).collect()
+    }
 }
 
 impl fmt::Display for State {

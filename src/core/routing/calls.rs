@@ -184,7 +184,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             .services
             .get(target)
             .ok_or_else(|| (Code::NotFound, format!("no service is named '{target}'")))?;
-        let lines = || member.open.iter().filter_map(|id| Some((*id, self.lines.get(id)?)));
+        let lines = || member.meant.iter().filter_map(|id| Some((*id, self.lines.get(id)?)));
         if lines().next().is_none() {
             return Err((Code::Unavailable, format!("{target} is not running")));
         }

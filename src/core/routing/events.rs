@@ -126,7 +126,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let (mut all, mut groups, mut denials) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         let from = self.lines.get(&emitter).and_then(Line::service).cloned();
         for (service, member) in &self.services {
-            for line in &member.open {
+            for line in &member.meant {
                 let Some(state) = self.lines.get(line) else { continue };
                 let mut wanted =
                     state.subscriptions.iter().filter(|one| one.pattern.covers(event)).peekable();

@@ -51,7 +51,7 @@ pub const LONGEST_MESSAGE: u64 = 4 << 20;
 /// How many different denials of one line are told.
 const MOST_DENIALS: usize = 256;
 
-/// One connection, by the number that its keeper has given it.
+/// One connection, by the number that its keeper has given it. A later one has a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineId(pub u64);
 
@@ -108,8 +108,10 @@ pub struct Routing<P> {
 struct Member {
     permissions: Arc<Permissions>,
     max_in_flight: u32,
-    /// Its replicas that can be called.
+    /// Its starts that can be called.
     open: Vec<LineId>,
+    /// Of those, the newest start of each replica: the one that is meant. An older one finishes what it has.
+    meant: Vec<LineId>,
 }
 
 /// What is known of a connection.
@@ -152,8 +154,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     /// Makes a service known: from now on it can be named, whether it runs or not.
     pub fn know(&mut self, name: ServiceName, permissions: Arc<Permissions>, max_in_flight: Option<u32>) {
         let max_in_flight = max_in_flight.unwrap_or(MAX_IN_FLIGHT);
-        let open = self.services.remove(&name).map(|member| member.open).unwrap_or_default();
-        self.services.insert(name, Member { permissions, max_in_flight, open });
+        let (open, meant) =
+            self.services.remove(&name).map(|member| (member.open, member.meant)).unwrap_or_default();
+        self.services.insert(name, Member { permissions, max_in_flight, open, meant });
     }
 
     /// Forgets a service of which no line is left, a child that is gone.
@@ -170,7 +173,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.lines.insert(line, Line::new(party));
     }
 
-    /// From now on a replica can be called and hears events (lifecycle rule 7).
+    /// From now on a replica can be called by this line, and hears events (lifecycle rule 7). By an older line of the same
+    /// replica it is called no more: that one answers what it has.
     pub fn open(&mut self, now: Moment, line: LineId, methods: Vec<String>) -> Vec<Output<P>> {
         let Some(state) = self.lines.get_mut(&line) else { return Vec::new() };
         state.methods = methods;
@@ -180,21 +184,43 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         {
             member.open.push(line);
         }
-        self.freed.insert(service);
+        self.choose_meant(service);
         self.take(now)
     }
 
-    /// From now on a replica gets nothing new. What it has under way it may answer.
-    pub fn shut(&mut self, line: LineId) {
-        let service = self.lines.get(&line).and_then(Line::service);
-        if let Some(member) = service.and_then(|service| self.services.get_mut(service)) {
+    /// From now on a line gets nothing new. What it has under way it may answer.
+    pub fn shut(&mut self, now: Moment, line: LineId) -> Vec<Output<P>> {
+        self.withdraw(line);
+        self.take(now)
+    }
+
+    fn withdraw(&mut self, line: LineId) {
+        let Some(service) = self.lines.get(&line).and_then(Line::service).cloned() else { return };
+        if let Some(member) = self.services.get_mut(&service) {
             member.open.retain(|open| *open != line);
         }
+        self.choose_meant(service);
+    }
+
+    /// Finds the newest line of each replica of a service: lines are numbered as they come up.
+    fn choose_meant(&mut self, service: ServiceName) {
+        let Some(member) = self.services.get_mut(&service) else { return };
+        let mut newest = BTreeMap::new();
+        for line in &member.open {
+            if let Some(Party::Replica(replica)) = self.lines.get(line).map(|state| &state.party) {
+                newest
+                    .entry(replica.index)
+                    .and_modify(|old: &mut LineId| *old = (*old).max(*line))
+                    .or_insert(*line);
+            }
+        }
+        member.meant = newest.into_values().collect();
+        self.freed.insert(service);
     }
 
     /// A line is gone, with everything that it had under way.
     pub fn disconnect(&mut self, now: Moment, line: LineId) -> Vec<Output<P>> {
-        self.shut(line);
+        self.withdraw(line);
         let Some(gone) = self.lines.remove(&line) else { return Vec::new() };
         for call in gone.asked.values() {
             self.abandon(*call);

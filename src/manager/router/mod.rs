@@ -16,7 +16,7 @@ use orchestrator_core::permissions::Permissions;
 use orchestrator_core::report::{Calls, Snapshot};
 use orchestrator_core::routing::{Fault, LineId, Load, Output, Party, Routing, Said, Told};
 use orchestrator_core::supervisor::Moment;
-use orchestrator_core::{ReplicaId, ServiceName};
+use orchestrator_core::{ReplicaId, ServiceName, StartId};
 use orchestrator_port::message::service::{FromService, Payload, ToService};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -46,7 +46,7 @@ struct Shared {
 struct State {
     routing: Routing<Parcel>,
     lines: HashMap<LineId, End>,
-    replicas: HashMap<ReplicaId, LineId>,
+    starts: HashMap<StartId, LineId>,
     last: u64,
     /// The deadline that is waited for.
     waited_for: Option<Moment>,
@@ -66,7 +66,7 @@ enum End {
 pub(crate) struct Wire {
     router: Router,
     line: LineId,
-    replica: ReplicaId,
+    start: StartId,
 }
 
 /// Answers one message of a start, whenever that is.
@@ -98,7 +98,7 @@ impl Router {
         let state = State {
             routing: Routing::default(),
             lines: HashMap::new(),
-            replicas: HashMap::new(),
+            starts: HashMap::new(),
             last: 0,
             waited_for: None,
             recording,
@@ -121,13 +121,13 @@ impl Router {
 
     /// A start has connected: it may call.
     pub(crate) fn connect(&self, inbox: &Inbox, outbox: Arc<Outbox>) -> Wire {
-        let replica = inbox.start().replica.clone();
+        let start = inbox.start().clone();
         let mut state = self.state();
         let line = state.next_line();
         state.lines.insert(line, End::Service { outbox, inbox: inbox.clone(), watches: false });
-        state.replicas.insert(replica.clone(), line);
-        state.routing.connect(line, Party::Replica(replica.clone()));
-        Wire { router: self.clone(), line, replica }
+        state.starts.insert(start.clone(), line);
+        state.routing.connect(line, Party::Replica(start.replica.clone()));
+        Wire { router: self.clone(), line, start }
     }
 
     /// Says in a snapshot what each replica has to do with calls.
@@ -136,7 +136,8 @@ impl Router {
         for service in &mut snapshot.services {
             for shown in &mut service.replicas {
                 let replica = ReplicaId { service: service.name.clone(), index: shown.index };
-                let Some(line) = state.replicas.get(&replica) else { continue };
+                let start = StartId { replica, generation: shown.generation };
+                let Some(line) = state.starts.get(&start) else { continue };
                 let Load { in_flight, served, lost_events } = state.routing.load(*line);
                 shown.calls = Some(Calls { in_flight, served, lost_events });
                 shown.methods = state.routing.methods(*line).to_vec();
@@ -248,7 +249,7 @@ impl Wire {
 
     /// From now on it gets nothing new.
     pub(crate) fn shut(&self) {
-        self.router.state().routing.shut(self.line);
+        self.router.act(|routing, now| routing.shut(now, self.line));
     }
 
     /// What answers the message with this number, whenever that is.
@@ -299,9 +300,7 @@ impl Drop for Wire {
         {
             let mut state = self.router.state();
             state.lines.remove(&self.line);
-            if state.replicas.get(&self.replica) == Some(&self.line) {
-                state.replicas.remove(&self.replica);
-            }
+            state.starts.remove(&self.start);
         }
         self.router.act(|routing, now| routing.disconnect(now, self.line));
     }

@@ -25,6 +25,7 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/services/{verb}", post(services))
         .route("/v1/services/{service}/{method}", post(calls::call))
         .route("/v1/events/{event}", post(calls::emit))
+        .route("/v1/reload", post(reload))
         .route("/v1/scale", post(scale))
         .route("/v1/shutdown", post(shutdown))
         .fallback(wrong_path)
@@ -124,6 +125,19 @@ async fn services(
     done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
 }
 
+async fn reload(
+    State(handle): State<ManagerHandle>,
+    Told(body): Told<wire::Services>,
+) -> Result<StatusCode, Refused> {
+    let mut services = body.services;
+    if services.is_empty() {
+        services = handle.snapshot().reloadable();
+    }
+    let request = Request::Reload(services);
+    let done = if body.wait { handle.request(request).await } else { handle.submit(request).await };
+    done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
+}
+
 async fn scale(
     State(handle): State<ManagerHandle>,
     Told(body): Told<wire::Scale>,
@@ -143,13 +157,14 @@ async fn shutdown(
 
 async fn wrong_path() -> Refused {
     let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, \
-               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/scale or /v1/shutdown";
+               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale or /v1/shutdown";
     Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
 }
 
 async fn wrong_method(uri: Uri) -> Refused {
-    let changes =
-        ["/v1/services/", "/v1/scale", "/v1/shutdown"].iter().any(|path| uri.path().starts_with(path));
+    let changes = ["/v1/services/", "/v1/reload", "/v1/scale", "/v1/shutdown"]
+        .iter()
+        .any(|path| uri.path().starts_with(path));
     let method = if changes { "POST" } else { "GET" };
     Refused(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -6,11 +6,11 @@ use orchestrator_core::ServiceName;
 use orchestrator_core::report::{Event, LogRecord};
 use serde::{Deserialize, Serialize};
 
-/// The body of `POST /v1/services/start`, `/v1/services/stop` and `/v1/services/restart`.
+/// The body of `POST /v1/services/start`, `/v1/services/stop`, `/v1/services/restart` and `/v1/reload`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Services {
-    /// Which services. Empty: all.
+    /// Which services. Empty: all; for a reload, all that run.
     #[serde(default)]
     pub services: Vec<ServiceName>,
     /// Whether to answer only when it has come true.

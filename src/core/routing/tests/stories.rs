@@ -27,6 +27,24 @@ fn a_call_goes_there_and_its_answer_comes_back() {
 }
 
 #[test]
+fn of_two_lines_of_a_replica_the_newer_is_called_and_hears_events_and_the_older_answers_what_it_has() {
+    let (mut world, web, old) = web_and_db();
+    world.say(old, Said::Subscribe { id: 1, event: "web.*".into(), group: None }, "");
+    world.say(web, Said::Call(call(7, "db", "f")), "");
+    let id = world.invocation();
+    let new = world.replica(3, "db", 1);
+    world.heard();
+    world.say(web, Said::Call(call(8, "db", "f")), "");
+    assert_eq!(world.heard(), ["3 invoke f from web in 60000"]);
+    world.say(old, Said::Reply { id }, "late");
+    assert_eq!(world.heard(), ["1 7: reply late"]);
+    world.lose(new);
+    world.heard();
+    world.say(web, Said::Call(call(9, "db", "f")), "");
+    assert_eq!(world.heard(), ["2 invoke f from web in 60000"], "as long as it is there, it is there");
+}
+
+#[test]
 fn what_is_thrown_comes_back_with_where_it_was() {
     let (mut world, web, db) = web_and_db();
     world.say(web, Said::Call(call(7, "db", "f")), "");
