@@ -5,6 +5,7 @@
 //! - [`service_graph`]: who depends on whom;
 //! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
 //! - [`probing`]: when a service counts as ready, and when as unhealthy;
+//! - [`recycling`]: when a start has run for long enough;
 //! - [`routing`]: who calls and hears whom: balancing, retries, deadlines, streams;
 //! - [`learning`]: what has to be granted to a service that was watched;
 //! - [`report`]: everything that people and programs are told.
@@ -14,6 +15,7 @@ pub mod manifest;
 pub mod name;
 pub mod permissions;
 pub mod probing;
+pub mod recycling;
 mod replica;
 pub mod report;
 pub mod routing;

@@ -9,6 +9,7 @@ use crate::manifest::{Condition, Dependency, Kind, Restart, Service};
 use crate::name::{Generation, ReplicaId, ServiceName, StartId};
 use crate::replica::{Life, Replica, Rest};
 use crate::report::{CrashReason, NotReloaded, State, Why};
+use crate::supervisor::Moment;
 
 /// What the Supervisor needs to know of a service: the part of [`Service`] that decides when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +75,8 @@ pub struct ServiceNode {
     pub(crate) replicas: Vec<Replica>,
     /// The newest generation of the replicas that it has no more: one that comes anew follows it (lifecycle rule 8).
     pub(crate) retired: Generation,
+    /// When a new start that was to replace another one failed last.
+    pub(crate) failed_at: Option<Moment>,
     /// What was last reported of it.
     pub(crate) reported: (State, Option<Why>),
 }
@@ -92,6 +95,7 @@ impl ServiceNode {
             opener: None,
             reloaded: 0,
             not_reloaded: None,
+            failed_at: None,
             closing: None,
             reported: (State::Closed, None),
             spec: Arc::new(spec),

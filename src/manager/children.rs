@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::environment::Containers;
 use crate::inbox::{Happening, Inbox};
 use crate::preflight::seen_by;
+use crate::recycling::first_look;
 use crate::router::Responder;
 use crate::service_container::chain;
 use crate::services_manager::{ServicesManager, Waiting};
@@ -67,6 +68,7 @@ impl ServicesManager {
         self.router.know(name.clone(), child.permissions.clone(), child.max_in_flight.map(Into::into));
         let request = Request::Create { child: (&child).into(), opener: inbox.start().clone() };
         let goal = Goal::of(&request);
+        self.recycling_due = self.recycling_due.or_else(|| first_look([&child]));
         self.services.insert(name.clone(), Arc::new(child));
         match self.supervisor.handle(self.now(), Event::Request(request)) {
             Err(refusal) => {

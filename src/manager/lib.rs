@@ -29,6 +29,7 @@ mod preflight;
 mod project;
 mod provider;
 mod recording;
+mod recycling;
 mod router;
 mod secrets;
 mod service_container;

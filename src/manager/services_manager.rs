@@ -30,6 +30,7 @@ use crate::inbox::{Happening, Inbox, Input, queue};
 use crate::log_store::LogStore;
 use crate::preflight::Checked;
 use crate::recording::Recording;
+use crate::recycling::first_look;
 use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
@@ -78,9 +79,11 @@ pub struct ServicesManager {
     /// What the moments that the Supervisor is told count from.
     began: Instant,
     pub(crate) waiting: Vec<Waiting>,
-    snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
     /// When measurements that have come in are published at the latest.
     measurements_due: Option<Instant>,
+    /// When to look next who has run for long enough; none where nobody ever has.
+    pub(crate) recycling_due: Option<Instant>,
     /// Held until everything is gone.
     lock: ProjectLock,
 }
@@ -222,6 +225,7 @@ enum Turn {
     Abandoned,
     Time,
     Measurements,
+    Recycling,
 }
 
 impl ServicesManager {
@@ -248,6 +252,7 @@ impl ServicesManager {
                 service.max_in_flight.map(Into::into),
             );
         }
+        let recycling_due = first_look(manifest.services.values());
         let (asks, asked) = mpsc::channel(ASKS);
         let (inbox, inputs) = queue();
         let mut manager = Self {
@@ -277,6 +282,7 @@ impl ServicesManager {
             waiting: Vec::new(),
             snapshots: watch::Sender::new(Arc::new(Snapshot::empty(project.name().clone()))),
             measurements_due: None,
+            recycling_due,
             lock,
             project,
             supervisor,
@@ -327,6 +333,7 @@ impl ServicesManager {
             ask = asks.recv(), if !asks.is_closed() || !asks.is_empty() => ask.map_or(Turn::Abandoned, Turn::Ask),
             () = at(deadline), if deadline.is_some() => Turn::Time,
             () = at(self.measurements_due), if self.measurements_due.is_some() => Turn::Measurements,
+            () = at(self.recycling_due), if self.recycling_due.is_some() => Turn::Recycling,
         }
     }
 
@@ -343,6 +350,7 @@ impl ServicesManager {
                 self.perform_all(actions);
             }
             Turn::Measurements => self.measurements_due = None,
+            Turn::Recycling => self.recycle(),
         }
     }
 
@@ -351,7 +359,7 @@ impl ServicesManager {
     }
 
     /// Tells the Supervisor a fact, or a request that cannot be refused, and does what it answers.
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         match self.supervisor.handle(self.now(), event) {
             Ok(actions) => self.perform_all(actions),
             Err(refusal) => tracing::debug!(%refusal, "refused"),

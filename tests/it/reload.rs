@@ -181,3 +181,45 @@ fn what_cannot_be_reloaded_is_refused_in_one_line() {
     assert_eq!(project.run(&["stop", "web"]).code, Some(0));
     assert_eq!(project.run(&["reload"]).err, "nothing runs that could be reloaded\n");
 }
+
+#[test]
+fn a_replica_that_has_answered_enough_is_replaced_and_nobody_who_calls_notices() {
+    let services = PROJECT.replace("code: ./web.js }", "code: ./web.js, recycle: { requests: 100 } }");
+    let project = TestProject::new(&services);
+    project.write("caller.js", CALLER);
+    write_version(&project, "v1");
+    up(&project);
+    wait_for("it to be replaced twice", || {
+        let generation = generation(&project, "web");
+        (generation > 2).then_some(()).ok_or(generation.to_string())
+    });
+    assert_eq!(report(&project)["failed"], json!([]));
+    assert_eq!(generation(&project, "caller"), 1);
+    let events = project.run(&["events"]).out;
+    let why = events.lines().find(|line| line.starts_with("web-1 running: reloading: "));
+    assert!(why.is_some_and(|line| line.ends_with(" calls answered")), "{events}");
+}
+
+#[test]
+fn a_replica_that_has_grown_too_large_or_too_old_is_replaced() {
+    let project = TestProject::new(
+        "  large: { runtime: js, code: ./large.js, recycle: { memory: 20MiB } }
+  old: { runtime: js, code: ./web.js, recycle: { age: 1s } }
+",
+    );
+    write_version(&project, "v1");
+    let large =
+        "let kept; export function grow() { kept = new Uint8Array(40 << 20).fill(1); return kept.length; }";
+    project.write("large.js", large);
+    up(&project);
+    assert_eq!(project.run(&["call", "large", "grow"]).out, "41943040\n");
+    let said = |why: &str| {
+        wait_for(why, || {
+            let events = project.run(&["events"]).out;
+            events.contains(why).then_some(()).ok_or(events)
+        });
+    };
+    said("old-1 running: reloading: has run for 1 s");
+    said(" of memory, over 20 MiB");
+    said("large-1 reloaded");
+}

@@ -57,6 +57,8 @@ pub struct Service {
     pub ready: Option<Readiness>,
     /// How it is checked while it runs. An exported `health()` is asked whenever there is one.
     pub alive: Liveness,
+    /// After how much a start of it is replaced by a new one.
+    pub recycle: Recycle,
     /// What happens when it crashes.
     pub restart: Restart,
     /// How long a start may take, from the creation of the environment to ready.
@@ -146,6 +148,17 @@ pub enum RestartPolicy {
     OnFailure,
     /// Those, and an exit with code 0 that nobody asked for.
     Always,
+}
+
+/// After how much one start of a replica is replaced by a new one: whichever comes first, never where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recycle {
+    /// After so many calls that it has answered.
+    pub requests: Option<NonZeroU32>,
+    /// When it uses more memory than this, in bytes.
+    pub memory: Option<u64>,
+    /// After so long.
+    pub age: Option<Duration>,
 }
 
 /// When a started service counts as running.

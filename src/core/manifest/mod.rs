@@ -40,8 +40,8 @@ pub use element::name::sanitised as sanitised_name;
 pub use element::size::SizeError;
 pub use grants::never_granted;
 pub use manifest::{
-    Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Restart,
-    RestartPolicy, Service,
+    Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Recycle,
+    Restart, RestartPolicy, Service,
 };
 pub use plugin::{PluginKind, PluginSpec, Protocol, RuntimeSpec, ServiceSpec};
 pub use plugin_reader::read_plugin;

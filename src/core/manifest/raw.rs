@@ -10,12 +10,13 @@ use super::element::image::ImagePolicy;
 use super::element::permissions::RawPermissions;
 use super::element::{
     MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, max_in_flight,
-    max_surge, name, permissions, ready, replicas, restart, runtime, sandbox, services, timeouts, version,
+    max_surge, name, permissions, ready, recycle, replicas, restart, runtime, sandbox, services, timeouts,
+    version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
 use super::reader::{Fields, Reader};
-use super::{Kind, Liveness, Readiness, Restart};
+use super::{Kind, Liveness, Readiness, Recycle, Restart};
 use crate::name::ServiceName;
 use crate::permissions::{Isolation, Sandbox};
 
@@ -59,6 +60,7 @@ pub(crate) struct RawService {
     pub(crate) ready: Option<Placed<Readiness>>,
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
+    pub(crate) recycle: Option<Placed<Recycle>>,
     pub(crate) start_timeout: Option<Placed<Duration>>,
     pub(crate) close_timeout: Option<Placed<Duration>>,
     pub(crate) essential: Option<Placed<bool>>,
@@ -132,6 +134,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         ready: fields.get(&ready::KEY).and_then(|field| ready::read(&field, reader)),
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),
+        recycle: fields.get(&recycle::KEY).and_then(|field| recycle::read(&field, reader)),
         start_timeout: fields.get(&timeouts::START).and_then(|field| timeouts::read(&field, reader)),
         close_timeout: fields.get(&timeouts::CLOSE).and_then(|field| timeouts::read(&field, reader)),
         essential: fields.get(&essential::KEY).and_then(|field| essential::read(&field, reader)),

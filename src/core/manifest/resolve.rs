@@ -95,6 +95,9 @@ fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
     if let Some(replicas) = raw.replicas.as_ref().filter(|replicas| replicas.value != NonZeroU32::MIN) {
         refuse("replicas", &replicas.place, "remove it: a job runs once");
     }
+    if let Some(recycle) = &raw.recycle {
+        refuse("recycle", &recycle.place, "remove it: a job ends by itself");
+    }
     if let Some(restart) =
         raw.restart.as_ref().filter(|restart| restart.value.policy == RestartPolicy::Always)
     {
@@ -206,6 +209,7 @@ fn service(
         max_surge: value(&raw.max_surge).unwrap_or(NonZeroU32::MIN),
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
+        recycle: value(&raw.recycle).unwrap_or_default(),
         restart: value(&raw.restart).unwrap_or_else(|| restart::default_of(kind)),
         start_timeout: value(&raw.start_timeout).unwrap_or(timeouts::START_DEFAULT),
         close_timeout: value(&raw.close_timeout).unwrap_or(timeouts::CLOSE_DEFAULT),

@@ -125,6 +125,7 @@ fn what_is_not_written_is_the_default() {
         max_surge: 1.try_into().unwrap(),
         ready: None,
         alive: Liveness::default(),
+        recycle: Recycle::default(),
         restart: Restart::default(),
         start_timeout: Duration::from_secs(60),
         close_timeout: Duration::from_secs(10),

@@ -189,12 +189,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// From now on a line gets nothing new. What it has under way it may answer.
-    pub fn shut(&mut self, now: Moment, line: LineId) -> Vec<Output<P>> {
-        self.withdraw(line);
-        self.take(now)
-    }
-
-    fn withdraw(&mut self, line: LineId) {
+    pub fn shut(&mut self, line: LineId) {
         let Some(service) = self.lines.get(&line).and_then(Line::service).cloned() else { return };
         if let Some(member) = self.services.get_mut(&service) {
             member.open.retain(|open| *open != line);
@@ -220,7 +215,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 
     /// A line is gone, with everything that it had under way.
     pub fn disconnect(&mut self, now: Moment, line: LineId) -> Vec<Output<P>> {
-        self.withdraw(line);
+        self.shut(line);
         let Some(gone) = self.lines.remove(&line) else { return Vec::new() };
         for call in gone.asked.values() {
             self.abandon(*call);

@@ -11,7 +11,7 @@ use crate::report::{CrashReason, EventKind, Why};
 
 impl Supervisor {
     pub(super) fn take_crash(&mut self, now: Moment, start: &StartId, reason: CrashReason) {
-        self.second_left(start, &reason);
+        self.second_left(now, start, &reason);
         if !self.current(start).is_some_and(|replica| replica.is_live()) {
             return;
         }
@@ -26,7 +26,7 @@ impl Supervisor {
 
     /// The code has ended by itself, with exit code 0: for a job that is its purpose, for a service it is unasked.
     pub(super) fn take_completed(&mut self, now: Moment, start: &StartId) {
-        self.second_left(start, &CrashReason::Exit { code: 0 });
+        self.second_left(now, start, &CrashReason::Exit { code: 0 });
         if !self.current(start).is_some_and(|replica| replica.is_live()) {
             return;
         }

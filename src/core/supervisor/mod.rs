@@ -98,7 +98,7 @@ impl Supervisor {
             Event::Ready(start) => self.take_ready(&start),
             Event::Completed(start) => self.take_completed(now, &start),
             Event::Crashed(start, reason) => self.take_crash(now, &start, reason),
-            Event::Recycle(start, cause) => self.recycle(&start, cause),
+            Event::Recycle(start, cause) => self.recycle(now, &start, cause),
             Event::CloseRequested(start) => self.take_close_request(&start),
             Event::Ended(start) => self.take_ended(now, &start),
         }

@@ -39,16 +39,20 @@ impl Supervisor {
         Ok(())
     }
 
-    /// This start has run for long enough, unless it is replaced already.
-    pub(super) fn recycle(&mut self, start: &StartId, cause: ReloadCause) {
+    /// This start has run for long enough. It is replaced when nothing else of its service is, and after a new start that
+    /// failed only when the longest wait before a restart is over: whoever says so will say so again.
+    pub(super) fn recycle(&mut self, now: Moment, start: &StartId, cause: ReloadCause) {
         let Some(place) = self.graph.place(&start.replica.service) else { return };
-        let Some(replica) = self.current(start) else { return };
-        let replaced = replica.stale.is_some() || replica.second.is_some();
-        if replica.life == Life::Running && !replaced {
-            self.nodes[place].count_anew();
-            if let Some(replica) = self.current(start) {
-                replica.stale = Some(cause);
-            }
+        let node = &self.nodes[place];
+        let wait = node.spec.restart.backoff_max;
+        let waits = node.failed_at.is_some_and(|failed| now.since(failed) < wait);
+        let replaced = |replica: &Replica| replica.stale.is_some() || replica.second.is_some();
+        if waits || node.replicas.iter().any(replaced) {
+            return;
+        }
+        if let Some(replica) = self.current(start).filter(|replica| replica.life == Life::Running) {
+            replica.stale = Some(cause);
+            self.nodes[place].reloaded = 0;
         }
     }
 
@@ -128,7 +132,7 @@ impl Supervisor {
     }
 
     /// A second start left by itself, or could not be brought up. Nothing happens where it was on its way out.
-    pub(super) fn second_left(&mut self, start: &StartId, reason: &CrashReason) {
+    pub(super) fn second_left(&mut self, now: Moment, start: &StartId, reason: &CrashReason) {
         let Some(replica) = self.with_second(start) else { return };
         let began = replica.successor().is_some();
         if !began && replica.retiring().is_none() {
@@ -136,7 +140,7 @@ impl Supervisor {
         }
         self.destroy_second(start, Why::Crashed { last: reason.clone() });
         if began {
-            self.end_reload(start, reason.clone());
+            self.end_reload(now, start, reason.clone());
         }
     }
 
@@ -148,11 +152,12 @@ impl Supervisor {
     }
 
     /// What is not replaced yet stays. Unless it was asked for again meanwhile: what is there now may be better.
-    fn end_reload(&mut self, failed: &StartId, reason: CrashReason) {
+    fn end_reload(&mut self, now: Moment, failed: &StartId, reason: CrashReason) {
         let again = self.with_second(failed).is_some_and(|replica| replica.stale.is_some());
         let replica = failed.replica.clone();
         let Some(place) = self.graph.place(&replica.service) else { return };
         let node = &mut self.nodes[place];
+        node.failed_at = Some(now);
         let failed = NotReloaded { replica, reason, reloaded: node.reloaded, of: node.spec.replicas };
         self.actions.push(Action::Report(EventKind::NotReloaded(failed.clone())));
         if again {

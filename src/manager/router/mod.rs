@@ -249,7 +249,7 @@ impl Wire {
 
     /// From now on it gets nothing new.
     pub(crate) fn shut(&self) {
-        self.router.act(|routing, now| routing.shut(now, self.line));
+        self.router.state().routing.shut(self.line);
     }
 
     /// What answers the message with this number, whenever that is.

@@ -98,15 +98,21 @@ pub(super) fn refused(error: DurationError) -> (ValueError, Option<Hint>) {
     (error.into(), hint)
 }
 
-/// The schema of a duration with a default.
-pub(super) fn schema_with_default(default: &str) -> Schema {
+/// The schema of a duration.
+pub(super) fn schema() -> Schema {
     json_schema!({
         "type": "string",
         "description": "Whole numbers with units: 250ms, 10s, 1m30s, 2h",
         "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|\\$\\{",
         "minLength": 2,
-        "default": default,
     })
+}
+
+/// The schema of a duration with a default.
+pub(super) fn schema_with_default(default: &str) -> Schema {
+    let mut schema = schema();
+    schema.insert("default".to_owned(), default.into());
+    schema
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(crate) mod name;
 pub(crate) mod permissions;
 pub(crate) mod probe;
 pub(crate) mod ready;
+pub(crate) mod recycle;
 pub(crate) mod replicas;
 pub(crate) mod restart;
 pub(crate) mod runtime;
@@ -47,6 +48,7 @@ pub(crate) const SERVICE: &[Key] = &[
     ready::KEY,
     alive::KEY,
     restart::KEY,
+    recycle::KEY,
     timeouts::START,
     timeouts::CLOSE,
     essential::KEY,

@@ -101,7 +101,7 @@ impl World {
         let replicas: Vec<_> = node.replicas.iter().map(|replica| self.part_of_replica(replica)).collect();
         let sets = [&self.wanted, &self.doomed, &self.completed].map(|set| set.contains(name));
         let opener = node.opener.as_ref().map(|opener| hash(&self.part_of_opener(opener)));
-        (name, hash(&(flags, node.closing.is_some(), replicas, sets, opener)))
+        (name, hash(&(flags, node.closing.is_some(), node.failed_at, replicas, sets, opener)))
     }
 
     fn part_of_replica(&self, replica: &Replica) -> impl Hash {
