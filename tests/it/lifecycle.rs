@@ -2,7 +2,8 @@
 
 use std::process::{Child, Stdio};
 
-use crate::support::{Backend, TestProject, kill, missing, on_both, wait_for};
+use crate::backends::on_both;
+use crate::support::{Backend, TestProject, kill, missing, wait_for};
 
 on_both![
     four_languages_start_in_order_and_close_in_reverse,

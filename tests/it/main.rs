@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 
+mod backends;
 mod calls;
 mod cli;
 mod control_api;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, TestProject, kill, on_both, wait_for};
+use crate::backends::on_both;
+use crate::support::{Backend, TestProject, kill, wait_for};
 
 on_both![
     calls_go_on_while_what_answers_them_is_replaced,

@@ -155,7 +155,8 @@ impl Supervisor {
     }
 
     pub(super) fn take_close_request(&mut self, start: &StartId) {
-        if !self.current(start).is_some_and(|replica| replica.is_live()) {
+        let succeeds = self.with_second(start).is_some_and(|replica| replica.successor().is_some());
+        if !succeeds && !self.current(start).is_some_and(|replica| replica.is_live()) {
             return;
         }
         if let Some(place) = self.graph.place(&start.replica.service) {

@@ -19,24 +19,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Each promise holds for processes and for containers.
-macro_rules! on_both {
-    ($($promise:ident,)*) => {
-        mod of_processes {
-            $(#[test] fn $promise() { super::$promise(crate::support::Backend::Process); })*
-        }
-
-        mod of_containers {
-            $(#[test] fn $promise() {
-                if !crate::support::engine::without_image(stringify!($promise)) {
-                    super::$promise(crate::support::Backend::Docker);
-                }
-            })*
-        }
-    };
-}
-pub(crate) use on_both;
-
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(60);
 

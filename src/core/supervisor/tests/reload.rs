@@ -188,6 +188,14 @@ fn what_does_not_run_is_started_and_what_still_starts_is_replaced_when_it_runs()
 }
 
 #[test]
+fn a_new_start_that_asks_to_be_closed_closes_its_service_as_any_start_does() {
+    let mut world = pair();
+    reload(&mut world, "b");
+    assert_eq!(happens(&mut world, Event::CloseRequested(of("b", 1, 2))), ["close a"]);
+    assert_eq!(happens(&mut world, Event::Ended(of("a", 1, 1))), ["close b", "close b"]);
+}
+
+#[test]
 fn a_job_is_refused() {
     let mut world = World::new(vec![job("j", &[])]);
     let refused = world.supervisor.handle(Moment(0), Event::Request(Request::Reload(vec![name("j")])));

@@ -209,7 +209,9 @@ impl World {
                 }
             }
             Event::CloseRequested(start) => {
-                self.wanted.remove(&start.replica.service);
+                if matches!(self.environments.get(start), Some(Place::Starting | Place::Running)) {
+                    self.wanted.remove(&start.replica.service);
+                }
             }
             Event::Request(request) => self.note_request(request),
             _ => {}
