@@ -103,7 +103,7 @@ fn said_cause(cause: &FinishCause) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orchestrator_core::report::CrashReason;
+    use orchestrator_core::report::{CrashReason, NotReloaded};
     use orchestrator_core::{Generation, ReplicaId};
 
     use super::*;
@@ -132,6 +132,16 @@ mod tests {
         assert_eq!(
             line(EventKind::GaveUp { replica: replica.clone(), crashes: 6, within, last: reason }),
             "db-1 gave up after 6 crashes within 60 s: exited with code 3"
+        );
+        let reason = CrashReason::Exit { code: 3 };
+        let reloaded =
+            EventKind::Reloaded { replica: replica.clone(), generation: Generation(2), before: generation };
+        assert_eq!(line(reloaded), "db-1 reloaded");
+        let (reloaded, of) = (0, std::num::NonZeroU32::MIN);
+        let failed = NotReloaded { replica: replica.clone(), reason, reloaded, of };
+        assert_eq!(
+            line(EventKind::NotReloaded(failed)),
+            "db-1 was not reloaded: exited with code 3; what ran before runs on"
         );
         let exception = Exception {
             name: "TypeError".into(),
