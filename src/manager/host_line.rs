@@ -9,8 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net;
 use std::sync::{Arc, Weak};
 
+use bytes::BytesMut;
 use orchestrator_port::{FromHost, HostError, HostMessages, ToHost};
 use orchestrator_sandbox::descriptors::stream_pair;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -162,7 +164,7 @@ impl Listener {
             let finished = *self.finished.borrow_and_update();
             let buffer = self.messages.buffer(CHUNK);
             let read = if finished {
-                self.reader.try_read_buf(buffer)
+                read_now(self.reader.as_ref(), buffer)
             } else {
                 tokio::select! {
                     biased;
@@ -185,5 +187,36 @@ impl Listener {
                 },
             }
         }
+    }
+}
+
+/// What there is at this moment, asked of the kernel itself: tokio knows only what it was told when it last waited, and the
+/// process may have spoken since.
+fn read_now(socket: &UnixStream, into: &mut BytesMut) -> io::Result<usize> {
+    let mut chunk = [0; CHUNK];
+    let (count, _) = recv(socket, &mut chunk[..], RecvFlags::DONTWAIT)?;
+    into.extend_from_slice(&chunk[..count]);
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn last_words_are_heard_that_nobody_has_been_woken_for() {
+        let (ours, theirs) = ends().unwrap();
+        let mut heard = BytesMut::new();
+        assert_eq!(read_now(&ours, &mut heard).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        // Nothing is waited for in between.
+        let mut process = net::UnixStream::from(theirs);
+        process.write_all(b"last words").unwrap();
+        drop(process);
+        assert_eq!(ours.try_read(&mut [0; 100]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(read_now(&ours, &mut heard).unwrap(), 10);
+        assert_eq!(heard, "last words");
+        assert_eq!(read_now(&ours, &mut heard).unwrap(), 0);
     }
 }

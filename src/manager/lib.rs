@@ -23,6 +23,7 @@ mod host_line;
 mod inbox;
 mod lines;
 mod log_store;
+mod output;
 mod perform;
 mod plugins;
 mod preflight;

@@ -1,4 +1,5 @@
-//! A history of calls while their replicas are killed, and come and go: what was recorded on both ends fits together.
+//! A history of calls while replicas are killed, restarted and reloaded on both ends, and come and go: what was recorded on both
+//! ends fits together.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::TestProject;
 
-/// Calls that are made, half of which may be tried again.
+/// Calls that are made by a caller that is left alone for so long.
 const CALLS: usize = 2000;
+
+/// How often the caller itself is replaced.
+const REPLACED: usize = 3;
 
 /// A sequence that looks random and is always the same for a seed.
 struct Random(u64);
@@ -44,7 +48,8 @@ fn no_call_runs_twice_unless_it_may_and_every_answer_is_its_own() {
     code: |
       export async function work(id) {{
         console.log(`ran ${{id}}`);
-        await new Promise((done) => setTimeout(done, id % 7));
+        const number = Number(id.split(\".\")[1]);
+        await new Promise((done) => setTimeout(done, id.endsWith(\"slow\") ? 120 : number % 7));
         return id;
       }}
   client:
@@ -53,52 +58,70 @@ fn no_call_runs_twice_unless_it_may_and_every_answer_is_its_own() {
     permissions: {{ services: [{{ name: workers, call: [work] }}] }}
     code: |
       import {{ services }} from \"orchestrator\";
-      const outcomes = {{}};
+      const start_id = crypto.randomUUID();
+      const {{ work }} = services.workers;
+      const kinds = {{
+        once: work,
+        again: work.options({{ retries: -1 }}),
+        slow: work.options({{ timeout: \"50ms\" }}),
+      }};
       let next = 0;
       async function lane() {{
         while (next < {CALLS}) {{
-          const id = next++;
-          const work = id % 2 === 0 ? services.workers.work : services.workers.work.options({{ retries: -1 }});
-          outcomes[id] = await work(id).catch((error) => error.code);
-          if (id % 40 === 0) console.log(\"made\", id);
+          const number = next++;
+          const kind = number % 10 === 9 ? \"slow\" : number % 2 === 0 ? \"once\" : \"again\";
+          const id = `${{start_id}}.${{number}}.${{kind}}`;
+          console.log(`got ${{id}} ${{await kinds[kind](id).catch((error) => error.code)}}`);
+          if (number % 40 === 0) console.log(\"some were made\");
         }}
       }}
       export const start = () => {{
         Promise.all(Array.from({{ length: 8 }}, lane)).then(() => console.log(\"all were made\"));
       }};
-      export const outcome = () => outcomes;
 "
     ));
     let mut up = project.up();
-    let mut killed = 0;
-    while !up.wait_for("client-1").contains("all were made") {
-        match random.below(4) {
-            // Somebody comes or goes, while calls are under way.
-            0 => drop(project.run(&["scale", &format!("workers={}", 1 + random.below(4)), "--no-wait"])),
+    let (mut killed, mut replaced) = (0, 0);
+    loop {
+        if up.wait_for("were made").contains("all were made") {
+            break;
+        }
+        // Somebody comes or goes, while calls are under way.
+        match random.below(16) {
+            0..4 => drop(project.run(&["scale", &format!("workers={}", 1 + random.below(4)), "--no-wait"])),
+            4 => drop(project.run(&["reload", "workers", "--no-wait"])),
+            // The caller goes with these, and begins anew.
+            5 | 6 if replaced < REPLACED => {
+                replaced += 1;
+                let (what, whose) =
+                    [("reload", "client"), ("restart", "client"), ("restart", "workers")][random.below(3)];
+                drop(project.run(&[what, whose, "--no-wait"]));
+            }
             _ => killed += kill_one(&project, &mut random),
         }
     }
-    let outcomes: BTreeMap<usize, serde_json::Value> =
-        serde_json::from_str(&project.run(&["call", "client", "outcome"]).out).expect("outcomes");
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
     let log = project.run(&["logs"]).out;
-    let mut runs: BTreeMap<usize, u32> = BTreeMap::new();
-    for ran in log.lines().filter_map(|line| line.split_once("| ran ")?.1.parse().ok()) {
+    let mut runs: BTreeMap<&str, u32> = BTreeMap::new();
+    for ran in log.lines().filter_map(|line| line.split_once("| ran ").map(|(_, id)| id)) {
         *runs.entry(ran).or_default() += 1;
     }
-    assert_eq!(outcomes.len(), CALLS, "seed {seed}: every call has an outcome");
+    let got = log.lines().filter_map(|line| line.split_once("| got ")?.1.split_once(' '));
+    let outcomes: Vec<_> = got.collect();
+    assert!(outcomes.len() >= CALLS, "seed {seed}: {} calls have an outcome", outcomes.len());
     assert!(killed > 0, "seed {seed}: nobody was killed");
-    for (id, outcome) in &outcomes {
+    for (id, outcome) in outcomes {
         let ran = runs.get(id).copied().unwrap_or_default();
-        let again = id % 2 == 1;
-        match outcome.as_u64() {
-            Some(answer) => {
-                assert!(answer == *id as u64 && ran >= 1, "seed {seed}: {id} ran {ran} times: {answer}");
-            }
-            None => assert!(!again && outcome == "unavailable", "seed {seed}: {id}: {outcome}"),
+        match outcome {
+            answer if answer == id => assert!(ran >= 1, "seed {seed}: {id} was answered and never ran"),
+            "unavailable" => assert!(!id.ends_with("again"), "seed {seed}: {id}: {outcome}"),
+            "timeout" => assert!(id.ends_with("slow"), "seed {seed}: {id}: {outcome}"),
+            other => panic!("seed {seed}: {id} was told {other}"),
         }
-        assert!(again || ran <= 1, "seed {seed}: {id} ran {ran} times");
+    }
+    for (id, ran) in runs {
+        assert!(ran == 1 || id.ends_with("again"), "seed {seed}: {id} ran {ran} times");
     }
 }
 

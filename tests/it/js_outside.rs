@@ -96,3 +96,14 @@ fn a_turn_that_never_ends_is_a_crash_that_names_the_limit() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("WatchdogError: a turn of the event loop took longer than 10 s"), "{text}");
 }
+
+#[test]
+fn every_global_works_in_the_sandbox_as_it_does_without() {
+    let project = TestProject::new("  web: { runtime: js, kind: job, code: ./globals.js }\n");
+    project.write("globals.js", include_str!("../../runner-image/runner/tests/conformance/globals.js"));
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(0), "{text}");
+    let said: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("web-1 | ")).collect();
+    let meant = include_str!("../../runner-image/runner/tests/conformance/globals.txt");
+    assert_eq!(said.join("\n"), meant.trim_end());
+}

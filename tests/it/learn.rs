@@ -1,27 +1,12 @@
 //! `orchestrator learn` prints the permissions that a service needs: put into the manifest, it runs with them and no others.
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
-use std::thread;
 
-use crate::support::{TestProject, User, missing};
+use crate::support::{TestProject, User, greeter, missing};
 
 /// The options without which nothing is learned.
 const UNHELD: &str = "--allow-unconfined";
-
-/// A server on the host's own loopback that greets whoever connects; answers with its port.
-fn greeter() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it has an address").port();
-    thread::spawn(move || {
-        for mut caller in listener.incoming().flatten() {
-            let _ = caller.write_all(b"hello from the host\n");
-        }
-    });
-    port
-}
 
 /// A block as it stands in a service of a manifest.
 fn pasted(block: &str) -> String {

@@ -245,3 +245,14 @@ fn a_sandbox_is_looked_at_from_inside_before_any_code_is_sent() {
     assert_eq!(shown, expected);
     assert_eq!(project.run(&["down"]).code, Some(0));
 }
+
+#[test]
+fn who_is_killed_for_a_system_call_is_told_so() {
+    let project = TestProject::new(
+        "  web:\n    runtime: exec\n    kind: job\n    code: |\n      #!/bin/sh\n      kill -SYS $$\n",
+    );
+    let (code, text) = project.up().end();
+    assert_eq!(code, Some(1), "{text}");
+    let told = "web-1 crashed: killed by SIGSYS: it made a system call that its sandbox has no use for\n";
+    assert!(text.contains(told), "{text}");
+}

@@ -1,23 +1,10 @@
 //! A sandbox has no network but what was granted: another service's port, an exact address; and what is not granted is
 //! not there.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
+use std::io::Read;
+use std::net::TcpStream;
 
-use crate::support::{TestProject, missing};
-
-/// A server on the host's own loopback that greets one caller after the other; answers with its port.
-fn greeter() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it has an address").port();
-    thread::spawn(move || {
-        for mut caller in listener.incoming().flatten() {
-            let _ = caller.write_all(b"hello from the host\n");
-        }
-    });
-    port
-}
+use crate::support::{TestProject, greeter, missing};
 
 /// A service that connects to each of these and prints what it is told.
 fn caller(to: &[&str]) -> String {

@@ -231,6 +231,9 @@ impl fmt::Display for CrashReason {
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
             }
             Self::Exit { code } => write!(f, "exited with code {code}"),
+            Self::Signal { signal: SIGSYS } => {
+                f.write_str("killed by SIGSYS: it made a system call that its sandbox has no use for")
+            }
             Self::Signal { signal } => match signal_name(*signal) {
                 Some(name) => write!(f, "killed by {name}"),
                 None => write!(f, "killed by signal {signal}"),
@@ -289,6 +292,9 @@ impl CrashReason {
     }
 }
 
+/// What ends a process that makes a system call which a filter kills for.
+const SIGSYS: i32 = 31;
+
 /// The names of the signals that end processes, as on every Linux architecture that the runner is built for.
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
@@ -309,7 +315,6 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         15 => "SIGTERM",
         24 => "SIGXCPU",
         25 => "SIGXFSZ",
-        31 => "SIGSYS",
         _ => return None,
     })
 }

@@ -8,7 +8,8 @@ pub(crate) mod registry;
 pub(crate) mod terminal;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -259,16 +260,15 @@ impl Said {
 }
 
 impl Up {
-    /// A command that goes on.
+    /// A command that goes on; what it writes to its output and as errors stays in its order.
     pub(crate) fn begin(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the orchestrator can be run");
+        let (written, pipe) = pipe().expect("a pipe can be made");
+        let other = pipe.try_clone().expect("a descriptor is free");
+        let child = command.stdout(pipe).stderr(other).spawn().expect("the orchestrator can be run");
+        // The command would keep the pipe open past the end of its process.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let (sender, lines) = channel();
-        read_lines(child.stdout.take().expect("it is a pipe"), sender.clone());
-        read_lines(child.stderr.take().expect("it is a pipe"), sender);
+        read_lines(written, sender);
         Self { child, lines, seen: Vec::new() }
     }
 
@@ -374,6 +374,18 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A server on the host's own loopback that greets one caller after the other; answers with its port.
+pub(crate) fn greeter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    thread::spawn(move || {
+        for mut caller in listener.incoming().flatten() {
+            let _ = caller.write_all(b"hello from the host\n");
+        }
+    });
+    port
 }
 
 /// Says by name that a test was skipped, if this program is not there.
