@@ -62,7 +62,15 @@ pub(crate) fn confine(ticket: &Ticket) -> Result<Environs, ConfineError> {
     match &ticket.confinement {
         None => {
             let root = on_host()?;
-            Ok(Environs { root, runner, confinement: None, wanted: None, js_io: None, checks: Vec::new() })
+            Ok(Environs {
+                root,
+                runner,
+                confinement: None,
+                wanted: None,
+                js_io: None,
+                js_http: None,
+                checks: Vec::new(),
+            })
         }
         Some(wanted) if wanted.sandbox == Sandbox::Landlock => {
             checked(on_host()?, runner, wanted, Users::One, &ticket.socket)
@@ -97,8 +105,9 @@ fn checked(
     let confinement = Confinement::new(&grants(wanted, &root, users))?;
     let checks = self_check::check(&confinement, wanted.sandbox, runner.as_fd(), canary)?;
     let js_io = Some(js_io_grants(wanted, &root, users));
+    let js_http = Some(js_http_grants(wanted, &root, users));
     let (confinement, wanted) = (Some(confinement), Some(wanted.clone()));
-    Ok(Environs { root, runner, confinement, wanted, js_io, checks })
+    Ok(Environs { root, runner, confinement, wanted, js_io, js_http, checks })
 }
 
 /// Those are the loopback interface's anyway.
@@ -148,13 +157,8 @@ fn grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
 fn js_io_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
     let service = grants(wanted, root, users);
     let scratch = root.temporary().to_owned();
-    // Of the runtime's files the runner's program needs none, unless it is not the static one.
-    // In a container that is a file among others.
-    let in_container = wanted.sandbox == Sandbox::Container;
-    let program = in_container.then(|| PathBuf::from(container::RUNNER));
-    let runtime = wanted.runtime.iter().filter(|path| path.exists()).cloned().chain(program);
     let lists = [
-        (Access::Execute, runtime.collect()),
+        (Access::Execute, own_program(wanted)),
         (Access::Read, wanted.read.clone()),
         (Access::Write, [wanted.write.clone(), vec![scratch]].concat()),
     ];
@@ -165,6 +169,25 @@ fn js_io_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
         calls: Granted { subprocess: false, below_handles: true, ..service.calls },
         ..service
     }
+}
+
+/// What the runner's own program is held to that accepts for a js service: nothing but what it is started with.
+fn js_http_grants(wanted: &Wanted, root: &RootFolder, users: Users) -> Grants {
+    let service = grants(wanted, root, users);
+    let program = |path| Reach { path, access: Access::Execute };
+    Grants {
+        reaches: own_program(wanted).into_iter().map(program).collect(),
+        calls: Granted { subprocess: false, network: false, ..service.calls },
+        ..service
+    }
+}
+
+/// The files that the runner's own program needs to be executed: of the runtime's none, unless it is not the static one. In
+/// a container it is a file among others.
+fn own_program(wanted: &Wanted) -> Vec<PathBuf> {
+    let in_container = wanted.sandbox == Sandbox::Container;
+    let program = in_container.then(|| PathBuf::from(container::RUNNER));
+    wanted.runtime.iter().filter(|path| path.exists()).cloned().chain(program).collect()
 }
 
 fn reaches(wanted: &Wanted, root: &RootFolder, among_host: bool) -> Vec<Reach> {

@@ -197,15 +197,12 @@ fn make_group(id: u64, limits: Limits) -> Result<Option<Group>, String> {
     group.map(Some).map_err(|error| format!("failed to make the control group: {error}"))
 }
 
-/// Starts a runner that is given these descriptors: its ticket, the one for its service, perhaps a line to the gateway.
+/// Starts a runner that is given these descriptors: its ticket, the one for its service, and what the ticket names besides.
 fn start(descriptors: &[OwnedFd], group: Option<&Group>) -> Result<Pid, String> {
     let entrances = group.map_or_else(|| Ok(Vec::new()), Group::entrances);
     let entrances = entrances.map_err(|error| format!("failed to open the control group: {error}"))?;
-    if !(2..=3).contains(&descriptors.len()) {
-        return Err(
-            "a start comes with a ticket, a descriptor for its service, and a line to the gateway at most"
-                .into(),
-        );
+    if descriptors.len() < 2 {
+        return Err("a start comes with a ticket and a descriptor for its service".into());
     }
     let null = File::open("/dev/null").map_err(|error| format!("failed to open /dev/null: {error}"))?;
     let (stdout, stderr) = (stdout(), stderr());

@@ -7,14 +7,17 @@
 //! - `runner probe FOLDER`: tries what this host can enforce (`probe.rs`).
 //! - `runner js-host CODE`: the process that runs a js service's code (`js/`).
 //! - `runner js-io`: the one that opens files and connections for it (`js_io/`).
+//! - `runner js-http LISTENERS BYTES`: the one that accepts for it, and hands it requests (`js_http/`).
 //!
 //! None of them is meant to be started by a person; what they need comes by descriptor, or by standard input.
 
+mod beside;
 mod cgroup;
 mod command;
 mod confine;
 mod init;
 mod js;
+mod js_http;
 mod js_io;
 mod keeper;
 mod notes;
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
         (Some("container"), None) => remote(Origin::Container),
         (Some("js-host"), Some(_)) => js::host(),
         (Some("js-io"), None) => exit_code(js_io::run()),
+        (Some("js-http"), Some(listeners)) => {
+            exit_code(js_http::run(&listeners, &arguments.next().unwrap_or_default()))
+        }
         (Some("probe"), Some(folder)) => exit_code(probe::run(Path::new(&folder))),
         (Some("self-check"), Some(sandbox)) => self_check::look(&sandbox, arguments.next()),
         _ => {

@@ -8,11 +8,10 @@
 //!
 //! The main task hears the controller; it never waits for room to send while the service runs, so a controller that is
 //! slow to read is still heard. Beside it run two tasks for the output (`output.rs`), one for what a js service asks for
-//! (`js_io/launch.rs`), one for what is recorded of it (`notes.rs`), one for the figures (`resources.rs`), one a probe, and the
+//! (`js_io/launch.rs`), one for what it is asked over HTTP (`js_http/launch.rs`), one for what is recorded of it (`notes.rs`), one for the figures (`resources.rs`), one a probe, and the
 //! reaper (`init.rs`).
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +29,18 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::beside::LostError;
 use crate::chain;
 use crate::confine::{ConfineError, confine};
 use crate::init::Init;
-use crate::js_io::launch::LostError;
 use crate::notes::{self, Own};
 use crate::output::{Rate, pump};
 use crate::probes::Prober;
 use crate::relay;
 use crate::resources;
-use crate::service_process::{Environs, ServiceProcess, StartError, Surroundings, places};
+use crate::service_process::{
+    Environs, Listening, ServiceProcess, Sockets, StartError, Surroundings, places,
+};
 use crate::source::Source;
 use crate::ticket::{Given, Origin, TicketError};
 
@@ -54,7 +55,9 @@ pub(crate) fn run(origin: Origin) -> Result<(), RemoteError> {
     // From inside the sandbox there is no way to this socket.
     let controller = UnixStream::connect(&ticket.socket).map_err(RemoteError::Controller)?;
     controller.set_nonblocking(true).map_err(RemoteError::Controller)?;
-    let Given { host, gateway } = origin.given(&ticket)?;
+    let Given { host, gateway, listeners } = origin.given(&ticket)?;
+    let sockets =
+        Sockets { host, listening: Listening { listen: ticket.listen.clone(), sockets: listeners } };
     let environs = confine(&ticket);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::SetUp)?;
     runtime.block_on(async {
@@ -64,7 +67,7 @@ pub(crate) fn run(origin: Origin) -> Result<(), RemoteError> {
             }
             Ok(environs)
         });
-        serve(controller, &ticket.token()?, environs, host).await
+        serve(controller, &ticket.token()?, environs, sockets).await
     })
 }
 
@@ -90,7 +93,7 @@ pub(crate) enum RemoteError {
     #[error("failed to start the service")]
     Start(#[from] StartError),
     #[error(transparent)]
-    JsIo(#[from] LostError),
+    Beside(#[from] LostError),
     #[error("controller said something out of turn: {0}")]
     OutOfTurn(&'static str),
     #[error("told to end")]
@@ -104,13 +107,13 @@ async fn serve(
     controller: UnixStream,
     token: &Token,
     environs: Result<Environs, ConfineError>,
-    host: OwnedFd,
+    sockets: Sockets,
 ) -> Result<(), RemoteError> {
     let init = Init::start().map_err(RemoteError::SetUp)?;
     let mut terminate = unix::signal(SignalKind::terminate()).map_err(RemoteError::SetUp)?;
     let environs = environs.map(Arc::new);
     let served = tokio::select! {
-        served = converse(controller, token, &environs, &init, host) => served,
+        served = converse(controller, token, &environs, &init, sockets) => served,
         _ = terminate.recv() => Err(RemoteError::Terminated),
     };
     init.end_descendants().await;
@@ -125,13 +128,13 @@ async fn converse(
     token: &Token,
     environs: &Result<Arc<Environs>, ConfineError>,
     init: &Init,
-    host: OwnedFd,
+    sockets: Sockets,
 ) -> Result<(), RemoteError> {
     let controller = tokio::net::UnixStream::from_std(controller).map_err(RemoteError::Controller)?;
     let (port, mut incoming) = websocket::connect(controller, token).await?.split();
     let served = match environs {
         Ok(environs) => {
-            RemoteService { port: &port, incoming: &mut incoming, environs, init }.serve(host).await
+            RemoteService { port: &port, incoming: &mut incoming, environs, init }.serve(sockets).await
         }
         // No code is asked for where there is no place for it.
         Err(error) => {
@@ -162,8 +165,8 @@ struct RemoteService<'a> {
 }
 
 impl RemoteService<'_> {
-    /// `host` is for the service's process, and not kept: its end is the process's end.
-    async fn serve(&mut self, host: OwnedFd) -> Result<(), RemoteError> {
+    /// The sockets are for the service's process, and not kept: their end is the process's end.
+    async fn serve(&mut self, sockets: Sockets) -> Result<(), RemoteError> {
         self.say(&FromRemote::Ready { checks: self.environs.checks.clone() }).await?;
         let Some(order) = self.receive_code().await? else {
             self.port.close().await;
@@ -173,8 +176,7 @@ impl RemoteService<'_> {
             self.environs.root.write_secret(name, &secret.0).map_err(RemoteError::Root)?;
         }
         let surroundings = Surroundings::new(&order, self.environs)?;
-        let started = ServiceProcess::start(&order, &surroundings, self.environs.root.path(), &host);
-        drop(host);
+        let started = ServiceProcess::start(&order, &surroundings, self.environs.root.path(), sockets);
         let exited = match started {
             Ok(process) => self.run(&order, surroundings, process).await?,
             Err(StartError::Command(error)) => {
@@ -248,6 +250,11 @@ impl RemoteService<'_> {
             let (surroundings, init, port) = (surroundings.clone(), self.init.clone(), self.port.clone());
             let (service, finished) = (process.pid, finished.clone());
             tasks.spawn(async move { Ok(js_io.serve(surroundings, init, port, service, finished).await?) });
+        }
+        if let Some(js_http) = process.js_http {
+            let (surroundings, init) = (surroundings.clone(), self.init.clone());
+            let (service, finished) = (process.pid, finished.clone());
+            tasks.spawn(async move { Ok(js_http.serve(surroundings, init, service, finished).await?) });
         }
         let figures = tokio::spawn(resources::report(self.port.clone()));
         let prober = Prober {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,22 +11,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orchestrator_port::bundle::{EntryPath, PathError};
-use orchestrator_port::launch::Confinement as Wanted;
+use orchestrator_port::launch::{Confinement as Wanted, Listener};
 use orchestrator_port::message::control::Order;
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Grants};
 use orchestrator_sandbox::recording::Recorder;
-use orchestrator_sandbox::spawn::{Child, Launch, Program, SpawnError};
+use orchestrator_sandbox::spawn::{Child, LISTEN_PID, Launch, Program, SpawnError};
 use rustix::fs::{Mode, fchmod};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::command::{CommandError, Places, explain, find};
+use crate::js_http::launch::JsHttp;
 use crate::js_io::JsGrants;
 use crate::js_io::launch::{JsIo, asks};
 use crate::root_folder::RootFolder;
 
-/// The number of the host protocol's descriptor in a service's process.
-const HOST_DESCRIPTOR: &str = "3";
+/// The first descriptor of a service's process that is neither input nor output: of the sockets that it serves, or of the host
+/// protocol, which comes behind them.
+const FIRST_DESCRIPTOR: usize = 3;
 
 /// What a process has that an order says nothing about. An order's own variables come over these.
 const DEFAULTS: [(&str, &str); 2] =
@@ -39,6 +42,25 @@ pub(crate) struct ServiceProcess {
     pub(crate) stderr: OwnedFd,
     /// What it asks for files and requests, where it cannot open anything itself.
     pub(crate) js_io: Option<JsIo>,
+    /// What accepts for it and hands it requests, where it listens and cannot accept anything itself.
+    pub(crate) js_http: Option<JsHttp>,
+}
+
+/// The sockets that a service's process is for.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// The host protocol's.
+    pub(crate) host: OwnedFd,
+    pub(crate) listening: Listening,
+}
+
+/// What a service listens on.
+#[derive(Debug, Default)]
+pub(crate) struct Listening {
+    /// What they are called, and where they are.
+    pub(crate) listen: Vec<Listener>,
+    /// A socket for each.
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 /// Where a service's processes run, and what they are held to.
@@ -64,6 +86,8 @@ pub(crate) struct Environs {
     pub(crate) wanted: Option<Wanted>,
     /// What `js-io` is held to: the service's own files and connections, and nothing else of it.
     pub(crate) js_io: Option<Grants>,
+    /// What `js-http` is held to: the sockets that it is started with.
+    pub(crate) js_http: Option<Grants>,
     /// What the confinement was checked for, and held.
     pub(crate) checks: Vec<String>,
 }
@@ -84,8 +108,8 @@ pub(crate) enum StartError {
     System(#[source] io::Error),
     #[error(transparent)]
     Spawn(SpawnError),
-    #[error("failed to confine what opens files and connections for the service")]
-    JsIo(#[from] ConfinementError),
+    #[error("failed to confine what is run beside the service's process")]
+    Confine(#[from] ConfinementError),
 }
 
 impl Surroundings {
@@ -103,7 +127,6 @@ impl Surroundings {
         environment.extend([
             ("ORCHESTRATOR_SERVICE".into(), order.service.as_str().into()),
             ("ORCHESTRATOR_REPLICA".into(), order.replica.to_string().into()),
-            ("ORCHESTRATOR_HOST_FD".into(), HOST_DESCRIPTOR.into()),
         ]);
         let path =
             environment.get(OsStr::new("PATH")).and_then(|path| path.to_str()).unwrap_or_default().into();
@@ -124,12 +147,13 @@ impl Surroundings {
         descriptors: &[&OwnedFd],
         places: &Places,
     ) -> Result<Child, StartError> {
-        self.start_noted(command, descriptors, places, None)
+        self.start_noted(command, Vec::new(), descriptors, places, None)
     }
 
     fn start_noted(
         &self,
         command: Vec<OsString>,
+        own: Vec<(OsString, OsString)>,
         descriptors: &[&OwnedFd],
         places: &Places,
         recorder: Option<&Recorder>,
@@ -144,7 +168,7 @@ impl Surroundings {
                 Program::Path(&program)
             },
             arguments: command,
-            environment: self.environment.clone().into_iter().collect(),
+            environment: self.environment.clone().into_iter().chain(own).collect(),
             folder: Some(&self.folder),
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
             die_with_parent: true,
@@ -177,39 +201,66 @@ impl Surroundings {
         stdout: &OwnedFd,
         stderr: &OwnedFd,
     ) -> Result<Child, StartError> {
-        let grants_left = self.environs.js_io.clone().map(|mut grants| {
-            // What has gone meanwhile is an error of who tries it, not the end of the service.
-            grants.reaches.retain(|reach| reach.path.exists());
-            grants
-        });
-        let confinement = grants_left.as_ref().map(Confinement::new).transpose()?;
         let (reader, mut writer) = io::pipe().map_err(StartError::System)?;
         let text = serde_json::to_vec(grants).map_err(|error| StartError::System(error.into()))?;
         // A ticket fits into a pipe, and so does this part of it.
         writer.write_all(&text).map_err(StartError::System)?;
         drop(writer);
+        let descriptors = [&null()?, stdout, stderr, &reader.into(), socket];
+        self.start_own(&["js-io"], &descriptors, self.environs.js_io.as_ref(), self.recorder.as_ref())
+    }
+
+    /// Starts the process that accepts for a js service, on the other end of its socket. Bodies have at most that many bytes.
+    /// What it uses is nothing that a service is granted, and is not recorded.
+    pub(crate) fn start_js_http(
+        &self,
+        longest_body: u64,
+        socket: &OwnedFd,
+        listeners: &[OwnedFd],
+        stderr: &OwnedFd,
+    ) -> Result<Child, StartError> {
         let null = null()?;
+        let descriptors: Vec<_> = [&null, &null, stderr, socket].into_iter().chain(listeners).collect();
+        let arguments = ["js-http", &listeners.len().to_string(), &longest_body.to_string()];
+        self.start_own(&arguments, &descriptors, self.environs.js_http.as_ref(), None)
+    }
+
+    /// Starts the runner's own program in another role.
+    fn start_own(
+        &self,
+        arguments: &[&str],
+        descriptors: &[&OwnedFd],
+        grants: Option<&Grants>,
+        recorder: Option<&Recorder>,
+    ) -> Result<Child, StartError> {
+        let grants_left = grants.cloned().map(|mut grants| {
+            // What has gone meanwhile is an error of who tries it, not the end of the service.
+            grants.reaches.retain(|reach| reach.path.exists());
+            grants
+        });
+        let confinement = grants_left.as_ref().map(Confinement::new).transpose()?;
         let launch = Launch {
             program: Program::Descriptor(self.environs.runner.as_fd()),
-            arguments: vec!["runner".into(), "js-io".into()],
+            arguments: ["runner"].iter().chain(arguments).map(Into::into).collect(),
             environment: Vec::new(),
             folder: Some(&self.folder),
-            descriptors: vec![null.as_fd(), stdout.as_fd(), stderr.as_fd(), reader.as_fd(), socket.as_fd()],
+            descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
             die_with_parent: true,
             groups: &[],
             confinement: confinement.as_ref(),
         };
-        spawn(&launch, self.recorder.as_ref()).map_err(StartError::Spawn)
+        spawn(&launch, recorder).map_err(StartError::Spawn)
     }
 }
 
 impl ServiceProcess {
-    /// Starts the process of this order, with `host` as its descriptor 3. When this returns, its program runs.
+    /// Starts the process of this order, with the sockets that it serves from descriptor 3 on, and the host protocol's behind
+    /// them. When this returns, its program runs.
     pub(crate) fn start(
         order: &Order,
         surroundings: &Surroundings,
         root: &Path,
-        host: &OwnedFd,
+        sockets: Sockets,
     ) -> Result<Self, StartError> {
         let places = places(order, root)?;
         let command = order.command.iter().map(|argument| places.fill(argument)).collect();
@@ -220,12 +271,65 @@ impl ServiceProcess {
         for end in [&stdout_end, &stderr_end] {
             fchmod(end, Mode::from_raw_mode(0o622)).map_err(|error| StartError::System(error.into()))?;
         }
-        let mut descriptors = vec![&null, &stdout_end, &stderr_end, host];
+        let Sockets { host, listening } = sockets;
+        let own = listening.variables(asks(order), &order.env);
+        let mut descriptors = vec![&null, &stdout_end, &stderr_end];
+        if !asks(order) {
+            descriptors.extend(&listening.sockets);
+        }
+        descriptors.push(&host);
         let asking = if asks(order) { Some(surroundings.ask(order, &stderr_end)?) } else { None };
         descriptors.extend(asking.as_ref().map(|(_, end)| end));
+        let asked = if asks(order) { JsHttp::new(order, &listening.sockets, &stderr_end)? } else { None };
+        descriptors.extend(asked.as_ref().map(|(_, end)| end));
         let recorder = surroundings.recorder.as_ref();
-        let child = surroundings.start_noted(command, &descriptors, &places, recorder)?;
-        Ok(Self { pid: child.pid, stdout, stderr, js_io: asking.map(|(js_io, _)| js_io) })
+        let child = surroundings.start_noted(command, own, &descriptors, &places, recorder)?;
+        let (js_io, js_http) = (asking.map(|(js_io, _)| js_io), asked.map(|(js_http, _)| js_http));
+        Ok(Self { pid: child.pid, stdout, stderr, js_io, js_http })
+    }
+}
+
+impl Listening {
+    /// What the service's own process is told: where the host protocol is, and what it was passed. `js` accepts nothing itself.
+    fn variables(&self, js: bool, env: &BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+        let passed = if js { 0 } else { self.sockets.len() };
+        let mut own = vec![("ORCHESTRATOR_HOST_FD", (FIRST_DESCRIPTOR + passed).to_string())];
+        if !self.listen.is_empty() {
+            own.push(("ORCHESTRATOR_LISTEN", self.to_string()));
+        }
+        if passed > 0 {
+            let names: Vec<_> = self.listen.iter().map(|socket| socket.name.as_str()).collect();
+            own.extend([
+                ("LISTEN_FDS", passed.to_string()),
+                ("LISTEN_FDNAMES", names.join(":")),
+                // The process's own number is filled in when it is there.
+                (LISTEN_PID, String::new()),
+            ]);
+        }
+        if let Some(port) = self.port().filter(|_| !env.contains_key("PORT")) {
+            own.push(("PORT", port.to_owned()));
+        }
+        own.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    /// The port that a program means which asks for one: that of `http`, or the only one.
+    fn port(&self) -> Option<&str> {
+        let has_port = |listener: &&Listener| !listener.address.starts_with('/');
+        let mut ports = self.listen.iter().filter(has_port);
+        let http = self.listen.iter().filter(has_port).find(|listener| listener.name == "http");
+        let only = ports.next().filter(|_| ports.next().is_none());
+        http.or(only)?.address.rsplit_once(':').map(|(_, port)| port)
+    }
+}
+
+impl fmt::Display for Listening {
+    /// As a process is told: `http=0.0.0.0:8080;ipc=/run/app.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Listener { name, address }) in self.listen.iter().enumerate() {
+            let before = if index == 0 { "" } else { ";" };
+            write!(f, "{before}{name}={address}")?;
+        }
+        Ok(())
     }
 }
 

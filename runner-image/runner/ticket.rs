@@ -37,6 +37,8 @@ pub(crate) struct Given {
     pub(crate) host: OwnedFd,
     /// The line to the gateway, where the ticket says that there is one.
     pub(crate) gateway: Option<OwnedFd>,
+    /// What the service listens on, in the ticket's order.
+    pub(crate) listeners: Vec<OwnedFd>,
 }
 
 impl Origin {
@@ -53,11 +55,8 @@ impl Origin {
     pub(crate) fn given(self, ticket: &Ticket) -> Result<Given, TicketError> {
         let has_network = ticket.confinement.as_ref().is_some_and(|confinement| confinement.network);
         let given = match self {
-            Self::Process => {
-                let gateway = has_network.then(|| inherited(gateway::DESCRIPTOR)).transpose();
-                inherited(HOST_DESCRIPTOR).and_then(|host| Ok(Given { host, gateway: gateway? }))
-            }
-            Self::Container => handed_over(ticket),
+            Self::Process => born_with(has_network, ticket.listen.len()),
+            Self::Container => handed_over(ticket, has_network),
         };
         given.map_err(TicketError::Given)
     }
@@ -69,11 +68,21 @@ fn read(from: impl Read) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The descriptors that it has from its beginning.
+fn born_with(has_network: bool, listeners: usize) -> io::Result<Given> {
+    let host = inherited(HOST_DESCRIPTOR)?;
+    let gateway = has_network.then(|| inherited(gateway::DESCRIPTOR)).transpose()?;
+    let first = if has_network { gateway::DESCRIPTOR + 1 } else { HOST_DESCRIPTOR + 1 };
+    let listeners = (first..).take(listeners).map(inherited).collect::<io::Result<_>>()?;
+    Ok(Given { host, gateway, listeners })
+}
+
 /// The descriptors that are handed over beside the start's socket.
-fn handed_over(ticket: &Ticket) -> io::Result<Given> {
+fn handed_over(ticket: &Ticket, has_network: bool) -> io::Result<Given> {
     let socket = connect_packets(&ticket.socket.with_file_name(container::HAND_OVER))?;
     let packet = receive_packet(&socket, LONGEST_HAND_OVER)?;
     let mut descriptors = packet.into_iter().flat_map(|packet| packet.descriptors);
     let host = descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok(Given { host, gateway: descriptors.next() })
+    let gateway = if has_network { descriptors.next() } else { None };
+    Ok(Given { host, gateway, listeners: descriptors.collect() })
 }

@@ -62,7 +62,10 @@ pub(crate) fn confinement(service: &Service, runtime: Option<&RuntimeSpec>) -> O
         scratch_bytes: permissions.fs.scratch.size,
         scratch_entries: permissions.fs.scratch.inodes,
         subprocess: permissions.subprocess,
-        network: !permissions.net.connect.is_empty() || !permissions.net.listen.is_empty(),
+        // Some programs make a socket, and put what they were passed in its place.
+        network: !permissions.net.connect.is_empty()
+            || !permissions.net.listen.is_empty()
+            || !service.listen.is_empty(),
         relays,
         hosts,
         descriptors: Some(limits.fds.map_or(DESCRIPTORS, u64::from)),

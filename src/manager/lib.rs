@@ -22,6 +22,7 @@ mod handle;
 mod host_line;
 mod inbox;
 mod lines;
+mod listeners;
 mod log_store;
 mod output;
 mod perform;
@@ -46,6 +47,7 @@ pub use environment::{
 };
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
+pub use listeners::BindError;
 pub use log_store::{LogItem, LogQuery, LogReader};
 pub use plugins::{Embedded, PluginError, Plugins};
 pub use preflight::probe;

@@ -54,6 +54,13 @@ impl ServicesManager {
             return;
         };
         let folder = self.project.runtime().join(format!("s{}", self.starts));
+        let passed = self.listeners.pass(&service.name, start.replica.index);
+        let Ok(passed) =
+            passed.inspect_err(|error| tracing::error!(%error, %start.replica, "no further socket"))
+        else {
+            tokio::spawn(fail(Inbox::new(start, self.inbox.clone()), "a further socket cannot be had"));
+            return;
+        };
         let Some(environment) = self.environment(service, &start, &folder) else {
             tokio::spawn(fail(Inbox::new(start, self.inbox.clone()), "no container engine is known"));
             return;
@@ -70,6 +77,7 @@ impl ServicesManager {
             recording: self.recording.clone().filter(|recording| *recording.service() == service.name),
             children: self.children.clone(),
             config: self.config.clone(),
+            passed,
             folder,
         };
         tokio::spawn(container.run());

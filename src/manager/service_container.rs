@@ -31,6 +31,7 @@ use crate::environment::{Environment, Given};
 use crate::gateway::Gateway;
 use crate::host_line::{self, HostLine};
 use crate::inbox::{Happening, Inbox};
+use crate::listeners::Passed;
 use crate::log_store::LogStore;
 use crate::provider::Provider;
 use crate::recording::Recording;
@@ -59,6 +60,8 @@ pub(crate) struct ServiceContainer {
     pub(crate) recording: Option<Recording>,
     pub(crate) children: ChildReader,
     pub(crate) config: ConfigStore,
+    /// The sockets that it serves.
+    pub(crate) passed: Passed,
     /// The start's own folder, not made yet.
     pub(crate) folder: PathBuf,
 }
@@ -125,7 +128,7 @@ impl ServiceContainer {
         };
         let (_line, gateway) = line.unzip();
         let (end, host) = host_line::ends().map_err(broken("cannot make a line to the service's process"))?;
-        let given = Given { host, gateway };
+        let given = Given { host, gateway, listeners: std::mem::take(&mut self.passed.sockets) };
         let port = tokio::select! {
             biased;
             _ = self.commands.recv() => return Ok(Outcome::Closed),
@@ -177,6 +180,7 @@ impl ServiceContainer {
                 token: token.to_hex(),
                 root,
                 confinement: self.shipper.confinement(&self.service),
+                listen: self.passed.listen.clone(),
             },
         ))
     }

@@ -27,6 +27,7 @@ use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
+use crate::listeners::{BindError, Listeners};
 use crate::log_store::LogStore;
 use crate::preflight::Checked;
 use crate::recording::Recording;
@@ -66,6 +67,7 @@ pub struct ServicesManager {
     /// Reads the children that services ask for.
     pub(crate) children: ChildReader,
     pub(crate) config: ConfigStore,
+    pub(crate) listeners: Listeners,
     /// What the services' runners are, in hexadecimal.
     runner_sha256: String,
     pub(crate) inbox: mpsc::Sender<Input>,
@@ -125,6 +127,9 @@ pub enum LaunchError {
     /// A service cannot be run on this host.
     #[error(transparent)]
     Services(#[from] ShipperError),
+    /// A socket cannot be had.
+    #[error(transparent)]
+    Listen(#[from] BindError),
     /// This host cannot hold services to what they are granted.
     #[error("this host cannot enforce what the manifest grants")]
     Unenforceable(
@@ -168,6 +173,7 @@ struct Prepared {
     supervisor: Supervisor,
     logs: LogStore,
     config: ConfigStore,
+    listeners: Listeners,
     keeper: Keeper,
     docker: Option<Containers>,
 }
@@ -212,8 +218,9 @@ impl Prepared {
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
         let config = ConfigStore::new(project.state().join("config.redb"))
             .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
+        let listeners = Listeners::bind(manifest.services.values())?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), lock)?;
-        Ok(Self { shipper, soft, capabilities, supervisor, logs, config, keeper, docker })
+        Ok(Self { shipper, soft, capabilities, supervisor, logs, config, listeners, keeper, docker })
     }
 }
 
@@ -242,7 +249,8 @@ impl ServicesManager {
             // There is no keeper that would.
             let _ = fs::remove_dir_all(project.runtime());
         });
-        let Prepared { shipper, soft, capabilities, supervisor, logs, config, keeper, docker } = prepared?;
+        let Prepared { shipper, soft, capabilities, supervisor, logs, config, listeners, keeper, docker } =
+            prepared?;
 
         let router = Router::start(recording.clone());
         for service in manifest.services.values() {
@@ -271,6 +279,7 @@ impl ServicesManager {
             capabilities,
             children,
             config,
+            listeners,
             runner_sha256: bundle::sha256(embedded.runner),
             inbox,
             events: EventStream::new(),
@@ -448,6 +457,7 @@ impl ServicesManager {
                 view.runtime.clone_from(&service.runtime);
             }
             self.facts.fill(view, time);
+            self.listeners.attend(view);
         }
         let (project, seq) = (self.project.name().clone(), self.events.newest());
         let mut snapshot = Snapshot {

@@ -197,6 +197,7 @@ impl Shipper {
             secrets: secrets::read(service)?,
             recorded: watched,
             output_rate: service.permissions.limits.logs,
+            longest_message: service.permissions.limits.message,
         };
         Ok(Shipment { entries, order, protocol: runtime.protocol })
     }
@@ -219,6 +220,7 @@ impl Shipper {
             secrets: secrets::read(service)?,
             recorded: false,
             output_rate: service.permissions.limits.logs,
+            longest_message: service.permissions.limits.message,
         };
         Ok(Shipment { entries: Vec::new(), order, protocol: Protocol::None })
     }

@@ -21,8 +21,8 @@ pub const LONGEST_PACKET: usize = 16 * 1024;
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToKeeper {
     /// Start a runner. The packet carries a descriptor from which the runner reads its
-    /// [`Ticket`](crate::launch::Ticket), the one for its service's process to speak on, and where its service has a network,
-    /// its line to the [gateway](crate::gateway).
+    /// [`Ticket`](crate::launch::Ticket), the one for its service's process to speak on, where its service has a network
+    /// its line to the [gateway](crate::gateway), and the sockets that the service serves.
     Start {
         /// The orchestrator's number for this start; each is used once.
         id: u64,

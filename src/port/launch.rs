@@ -30,6 +30,18 @@ pub struct Ticket {
     pub root: PathBuf,
     /// What the service is held to; none where it may do all that its user may.
     pub confinement: Option<Confinement>,
+    /// The sockets that it listens on. The runner inherits one descriptor for each, after the others and in this order.
+    #[serde(default)]
+    pub listen: Vec<Listener>,
+}
+
+/// A socket that is bound and listens, whichever start of the service accepts from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// As the manifest calls it.
+    pub name: String,
+    /// Where it listens: `0.0.0.0:8080`, `[::]:80`, or a path from `/` on.
+    pub address: String,
 }
 
 /// What a service is held to. What is not in here it does not have.
@@ -112,6 +124,7 @@ impl fmt::Debug for Ticket {
             .field("socket", &self.socket)
             .field("root", &self.root)
             .field("confinement", &self.confinement)
+            .field("listen", &self.listen)
             .finish_non_exhaustive()
     }
 }

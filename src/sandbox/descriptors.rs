@@ -19,8 +19,8 @@ use rustix::net::{
 /// How often it is tried to seal a file whose pages are held by the kernel.
 const SEAL_TRIES: u32 = 50;
 
-/// The most descriptors in one packet.
-const MOST_DESCRIPTORS: usize = 4;
+/// The most descriptors in one packet: what a start is given, with as many sockets as a service can have.
+const MOST_DESCRIPTORS: usize = 20;
 
 /// A packet, as it was received.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 //! Or it is not held at all, and what it does is noted: [`recording`].
 //!
 //! This is the only crate with unsafe code: the calls between fork and exec ([`spawn::Launch`]), those that make
-//! namespaces and mounts, and taking over an inherited descriptor ([`descriptors::inherited`]).
+//! namespaces and mounts, taking over an inherited descriptor ([`descriptors::inherited`]), and [`steering`].
 
 #![expect(unsafe_code, reason = "fork, exec, namespaces and inherited descriptors have no safe interface")]
 
@@ -25,6 +25,7 @@ mod remove;
 pub mod seccomp;
 pub mod self_check;
 pub mod spawn;
+pub mod steering;
 pub mod tree;
 pub mod users;
 

@@ -22,6 +22,13 @@ use crate::confinement::Confinement;
 use crate::recording::Recorder;
 use crate::seccomp::{self, Filter};
 
+/// The variable by which a process knows that the sockets it was passed are meant for it, and not for who started it:
+/// `sd_listen_fds(3)`.
+pub const LISTEN_PID: &str = "LISTEN_PID";
+
+/// Room for [`LISTEN_PID`], its value, and the zero at the end.
+const LISTEN_PID_ROOM: usize = 24;
+
 /// What to start and how.
 #[derive(Debug)]
 pub struct Launch<'a> {
@@ -29,7 +36,7 @@ pub struct Launch<'a> {
     pub program: Program<'a>,
     /// Its arguments, the zeroth included.
     pub arguments: Vec<OsString>,
-    /// Its whole environment.
+    /// Its whole environment. Of [`LISTEN_PID`] the value does not matter: it becomes the new process's own number.
     pub environment: Vec<(OsString, OsString)>,
     /// The folder that it starts in; none for the caller's own.
     pub folder: Option<&'a Path>,
@@ -171,6 +178,9 @@ struct Prepared<'a> {
     _strings: Vec<CString>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
+    /// What [`LISTEN_PID`] is written into, if there is such a variable: the list above points into it as well.
+    listen_pid: Option<*mut u8>,
+    _listen_pid_room: Option<Box<[u8; LISTEN_PID_ROOM]>>,
     /// Copies above all target numbers, so that no assignment overwrites a source that is still needed.
     descriptors: Vec<OwnedFd>,
     /// The calling process, where the new one dies with it.
@@ -202,16 +212,25 @@ impl<'a> Prepared<'a> {
         let folder = launch.folder.map(|folder| c_string(folder.as_os_str())).transpose()?;
         let arguments = launch.arguments.iter().map(|argument| c_string(argument));
         let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-        let variables = launch.environment.iter().map(|(name, value)| {
+        let others = launch.environment.iter().filter(|(name, _)| name != LISTEN_PID);
+        let variables = others.map(|(name, value)| {
             c_string(&[name.as_os_str(), OsStr::new("="), value].into_iter().collect::<OsString>())
         });
         let variables = variables.collect::<Result<Vec<_>, _>>()?;
         let descriptors = launch.descriptors.iter().map(|fd| above(fd, targets));
+        let mut environment = pointers(&variables);
+        let mut room = (variables.len() < launch.environment.len()).then(|| Box::new([0; LISTEN_PID_ROOM]));
+        let listen_pid = room.as_mut().map(|room| room.as_mut_ptr());
+        if let Some(place) = listen_pid {
+            environment.insert(0, place.cast_const().cast());
+        }
         Ok(Self {
+            listen_pid,
+            _listen_pid_room: room,
             program,
             folder,
             arguments: pointers(&arguments),
-            environment: pointers(&variables),
+            environment,
             // Moving a CString does not move its text.
             _strings: arguments.into_iter().chain(variables).collect(),
             descriptors: descriptors.collect::<Result<_, _>>()?,
@@ -280,6 +299,9 @@ impl<'a> Prepared<'a> {
             if !self.assign_descriptors() {
                 return Step::Descriptors;
             }
+            if let Some(place) = self.listen_pid {
+                write_listen_pid(place);
+            }
             if let Some(confinement) = self.confinement
                 && !(confinement.apply() && self.parent.is_none_or(|parent| die_with(parent)))
             {
@@ -331,6 +353,27 @@ impl<'a> Prepared<'a> {
                 }
             }
         }
+    }
+}
+
+/// Writes `LISTEN_PID=` and the calling process's number.
+///
+/// # Safety
+/// `place` has [`LISTEN_PID_ROOM`] bytes that nobody else uses.
+unsafe fn write_listen_pid(place: *mut u8) {
+    let mut digits = [0; 12];
+    // SAFETY: a question without arguments.
+    let mut number = unsafe { libc::getpid() };
+    let mut count = 0;
+    while number > 0 && count < digits.len() {
+        digits[count] = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+    }
+    let text = LISTEN_PID.bytes().chain([b'=']).chain(digits[..count].iter().rev().copied()).chain([0]);
+    for (index, byte) in text.enumerate() {
+        // SAFETY: a name of 10 characters, a sign, 12 digits at most and a zero fit.
+        unsafe { place.add(index).write(byte) };
     }
 }
 

@@ -29,5 +29,6 @@ mod registries;
 mod reload;
 mod samples;
 mod secrets;
+mod sockets;
 mod support;
 mod which_engine;

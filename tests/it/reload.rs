@@ -106,11 +106,15 @@ fn a_call_that_is_under_way_is_answered_by_the_start_that_has_it(backend: Backen
     let begun = || project.run(&["logs", "web"]).out;
     wait_for("the call to begin", || begun().contains("it has begun").then_some(()).ok_or_else(begun));
     project.write("web.js", &code("new"));
-    assert_eq!(project.run(&["reload", "web"]).code, Some(0));
-    assert_eq!(project.run(&["call", "web", "version"]).out, "\"new\"\n");
+    let reload = project.begin(&["reload", "web"]);
+    wait_for("the new start to be asked", || {
+        let version = project.run(&["call", "web", "version"]).out;
+        (version == "\"new\"\n").then_some(()).ok_or(version)
+    });
     project.write("shared/go", "");
     slow.wait_for("\"old\"");
     assert_eq!(slow.end().0, Some(0));
+    assert_eq!(reload.end(), (Some(0), "web: reloaded".to_owned()));
 }
 
 fn what_fails_to_start_leaves_the_old_start_serving_and_says_why(backend: Backend) {

@@ -1,4 +1,4 @@
-# The perl plugin's host: runs one service and speaks docs/host-protocol.md on descriptor 3.
+# The perl plugin's host: runs one service and speaks docs/host-protocol.md.
 # A service is a file of subs; `start`, `health` and `close` are its hooks, the others are its methods.
 use strict;
 use warnings;
@@ -6,7 +6,7 @@ use Cwd qw(getcwd);
 use JSON::PP ();
 
 $| = 1;
-open(my $channel, '+<&=', 3) or die "descriptor 3: $!";
+open(my $channel, '+<&=', $ENV{ORCHESTRATOR_HOST_FD}) or die "ORCHESTRATOR_HOST_FD: $!";
 $channel->autoflush(1);
 
 sub say_ { print {$channel} JSON::PP->new->canonical->encode({@_}), "\n" }

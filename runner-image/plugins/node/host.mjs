@@ -1,4 +1,4 @@
-// The node plugin's host: runs one service and speaks docs/host-protocol.md on descriptor 3.
+// The node plugin's host: runs one service and speaks docs/host-protocol.md.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 import { offered } from "./service.mjs";
 import { makeTalk } from "./talk.mjs";
 
-const DESCRIPTOR = 3;
+const DESCRIPTOR = Number(process.env.ORCHESTRATOR_HOST_FD);
 const TEXT_LIMIT = 64 * 1024;
 // How many bytes wait for the end of a turn at most, about.
 const HELD = 64 * 1024;
@@ -20,6 +20,8 @@ const isJob = process.env.ORCHESTRATOR_KIND === "job";
 
 let exported = { hooks: new Map(), methods: new Map() };
 let phase = "starting";
+// Loaded only where there are any: it brings HTTP with it.
+let sockets;
 
 // --- the channel ---
 
@@ -153,7 +155,7 @@ const clip = (text) => text.slice(0, TEXT_LIMIT);
 // The frames of the service's own code and of its libraries, in the service's own file names.
 function frames(stack) {
   const files = new URL(".", import.meta.url).href;
-  const hosts = ["host.mjs", "talk.mjs", "service.mjs"].map((file) => files + file);
+  const hosts = ["host.mjs", "talk.mjs", "service.mjs", "sockets.mjs"].map((file) => files + file);
   const foreign = (line) =>
     line.includes("(node:") || line.includes("at node:") || hosts.some((host) => line.includes(host));
   const location = /^(?:file:\/\/)?(\/.*:\d+)$/.exec(stack.split("\n", 1)[0]);
@@ -231,17 +233,24 @@ async function close() {
   phase = "closing";
   // The hook may wait for something that keeps no process alive: the channel does it.
   channel.ref();
-  await talk.drain();
+  const connections = sockets?.stop();
+  await Promise.all([talk.drain(), connections?.answered]);
   try {
     await exported.hooks.get("close")?.();
   } catch (error) {
     except(error);
   }
+  // What the hook has left open ends by itself, or with the time that there is for closing.
+  await connections?.ended;
   process.exit(0);
 }
 
 async function start() {
   try {
+    if (process.env.ORCHESTRATOR_LISTEN) {
+      sockets = await import("./sockets.mjs");
+      sockets.take(process.env.ORCHESTRATOR_LISTEN);
+    }
     exported = offered(await import(pathToFileURL(code).href));
     talk.serve(exported.methods);
     await exported.hooks.get("start")?.();

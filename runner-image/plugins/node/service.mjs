@@ -52,12 +52,14 @@ function collect(methods, name, { value, get }, owner, depth) {
   }
 }
 
-// The hooks and methods of a module: what it exports by name, and what its default export holds, if that is an object.
-export function offered(namespace) {
+// The hooks and methods of a module: what it exports by name, and what its default export holds, if that is an object. A host
+// may have more hooks than there are everywhere.
+export function offered(namespace, more = []) {
+  const names = [...HOOKS, ...more];
   const [hooks, methods] = [new Map(), new Map()];
   const add = (key, member, owner) => {
-    if (HOOKS.includes(key) && typeof member.value === "function") {
-      if (!hooks.has(key)) hooks.set(key, () => member.value.call(owner));
+    if (names.includes(key) && typeof member.value === "function") {
+      if (!hooks.has(key)) hooks.set(key, (...values) => member.value.apply(owner, values));
     } else if (key !== "default" && key !== "module.exports") {
       collect(methods, key, member, owner, DEPTH);
     }

@@ -1,4 +1,4 @@
-"""The python plugin's host: runs one service and speaks docs/host-protocol.md on descriptor 3.
+"""The python plugin's host: runs one service and speaks docs/host-protocol.md.
 
 The main thread runs the service's code and its event loop, as any Python program would; a thread of the host reads
 the channel, so that a start() that blocks does not keep the host from hearing that it is over.
@@ -21,16 +21,18 @@ from orchestrator_talk import Talk
 HOOKS = ("start", "close", "health")
 TEXT_LIMIT = 64 * 1024
 FOLDER = os.getcwd()
-HOST_FILES = (__file__, os.path.join(os.path.dirname(__file__), "orchestrator_talk.py"))
+OTHER_FILES = ("orchestrator_talk.py", "orchestrator_sockets.py")
+HOST_FILES = (__file__, *(os.path.join(os.path.dirname(__file__), name) for name in OTHER_FILES))
 
 
 class Channel:
-    """Descriptor 3: whole messages, from any thread."""
+    """The host protocol's descriptor: whole messages, from any thread."""
 
     def __init__(self):
-        self._socket = socket.socket(fileno=3)
+        descriptor = int(os.environ["ORCHESTRATOR_HOST_FD"])
+        self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(True)
-        os.set_inheritable(3, False)
+        os.set_inheritable(descriptor, False)
         self._lock = threading.Lock()
 
     def say(self, **message):
@@ -154,13 +156,11 @@ def members(namespace):
             yield key, found if isinstance(found, property) else getattr(namespace, key)
 
 
-def load(path):
-    """Runs the entry file as a module of its own name, once, whoever imports it."""
+def prepare(path):
+    """The entry file as a module of its own name, which whoever imports it gets; not run yet."""
     name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path))
     sys.modules[name] = module
-    spec.loader.exec_module(module)
     return module
 
 
@@ -190,6 +190,9 @@ class Host:
         # Keeps a health check from being collected while it runs.
         self.checks = set()
         self.talk = Talk(self.loop, self.channel.send, describe)
+        self.sockets = self.take_sockets()
+        # The task that loads the code and calls `start`.
+        self.starting = None
 
     def run(self, path):
         self.watch_exceptions()
@@ -204,19 +207,54 @@ class Host:
             self.uncaught(error)
 
     async def main(self, path):
+        self.starting = asyncio.current_task()
+        module = prepare(path)
         try:
-            self.hooks, self.talk.methods = hooks_and_methods(load(path))
-            await self.call("start")
+            module.__spec__.loader.exec_module(module)
+            self.hooks, self.talk.methods = hooks_and_methods(module)
+            if not self.is_stopped():
+                await self.call("start")
         except Exception as error:
+            if self.phase != "starting":
+                self.uncaught(error)
             self.channel.say(type="failed", error=describe(error))
             self.exit(1)
-        with self.phases:
-            self.phase = "running"
-            self.channel.say(type="started", methods=sorted(self.talk.methods), health="health" in self.hooks)
+        except (SystemExit, asyncio.CancelledError):
+            # This is how one that serves for ever, here, is stopped.
+            if not self.is_stopped():
+                raise
+            self.hooks = {name: getattr(module, name) for name in HOOKS if callable(getattr(module, name, None))}
+        self.started(sorted(self.talk.methods), "health" in self.hooks)
         if self.is_job:
             await self.until_idle()
             await self.close()
         await asyncio.Event().wait()
+
+    def take_sockets(self):
+        """Loaded only where there are any: what takes them changes modules that are not needed otherwise."""
+        addresses = os.environ.get("ORCHESTRATOR_LISTEN")
+        if not addresses:
+            return None
+        from orchestrator_sockets import Sockets
+
+        return Sockets(addresses, self.serving)
+
+    def is_stopped(self):
+        return self.sockets is not None and self.sockets.closing
+
+    def serving(self, is_free):
+        """A program that serves for ever where it is to load or start has started. Unless the loop is free meanwhile,
+        nothing of it can be called."""
+        if is_free and asyncio.current_task() is self.starting:
+            self.started(sorted(self.talk.methods), "health" in self.hooks)
+        elif not is_free and threading.current_thread() is threading.main_thread():
+            self.started([], False)
+
+    def started(self, methods, health):
+        with self.phases:
+            if self.phase == "starting":
+                self.phase = "running"
+                self.channel.say(type="started", methods=methods, health=health)
 
     async def call(self, name):
         hook = self.hooks.get(name)
@@ -240,11 +278,16 @@ class Host:
             if self.phase == "closing":
                 return
             self.phase = "closing"
-        await self.talk.drain()
+        if self.sockets:
+            self.sockets.stop()
+        await asyncio.gather(self.talk.drain(), *([self.sockets.answered()] if self.sockets else []))
         try:
             await self.call("close")
         except Exception as error:
             self.uncaught(error)
+        if self.sockets:
+            # What the hook has left open ends by itself, or with the time that there is for closing.
+            await self.sockets.ended()
         self.exit(0)
 
     async def health(self, number):
@@ -265,6 +308,9 @@ class Host:
                 with self.phases:
                     if self.phase == "starting":
                         self.exit(0)
+                # From here: the main thread may be one that serves for ever, until this stops it.
+                if self.sockets:
+                    self.sockets.stop()
                 self.soon(self.close())
             else:
                 self.loop.call_soon_threadsafe(self.talk.hear, message, payload)
@@ -280,8 +326,13 @@ class Host:
 
     def watch_exceptions(self):
         sys.excepthook = lambda _type, error, _traceback: self.uncaught(error)
-        threading.excepthook = lambda thrown: self.uncaught(thrown.exc_value)
+        threading.excepthook = self.uncaught_in_thread
         self.loop.set_exception_handler(self.uncaught_in_loop)
+
+    def uncaught_in_thread(self, thrown):
+        # That is how a thread leaves by itself.
+        if not issubclass(thrown.exc_type, SystemExit):
+            self.uncaught(thrown.exc_value)
 
     def uncaught_in_loop(self, loop, context):
         error = context.get("exception")
@@ -306,10 +357,10 @@ def main():
     import orchestrator
 
     code = os.path.abspath(sys.argv[1])
+    host = Host()
     # The service gets its own arguments, after the name of its own file, and imports from its own folder.
     del sys.argv[0]
     sys.path[0] = FOLDER
-    host = Host()
     orchestrator._attach(host.talk, lambda: host.channel.say(type="close"))
     host.run(code)
 

@@ -10,6 +10,9 @@ use super::talk::{SERVICE, SERVICE_SOURCE};
 /// Calls a hook, so that whatever it does becomes a promise: returning, throwing, or being asynchronous itself.
 const CALL: &str = "(async (hook) => await hook())";
 
+/// The name of what answers requests over HTTP.
+const FETCH: &str = "fetch";
+
 /// What is called at certain moments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
@@ -38,20 +41,28 @@ impl Hook {
 pub(super) struct Exports {
     /// The hooks that there are.
     hooks: Vec<(Hook, Persistent<Function<'static>>)>,
+    /// What answers requests over HTTP.
+    pub(super) fetch: Option<Persistent<Function<'static>>>,
     /// The methods, nested ones with dots, in alphabetical order.
     pub(super) methods: Vec<String>,
 }
 
 impl Exports {
-    /// Reads the namespace of an evaluated module; and the map of its methods' names to functions.
+    /// Reads the namespace of an evaluated module; and the map of its methods' names to functions. What is called `fetch` is a
+    /// method, too, where the service is not `asked` over HTTP.
     ///
     /// # Errors
     /// Where a getter of the service throws.
-    pub(super) fn of<'js>(ctx: &Ctx<'js>, namespace: &Object<'js>) -> Result<(Self, Value<'js>)> {
+    pub(super) fn of<'js>(
+        ctx: &Ctx<'js>,
+        namespace: &Object<'js>,
+        asked: bool,
+    ) -> Result<(Self, Value<'js>)> {
         let (module, done) = Module::declare(ctx.clone(), SERVICE, SERVICE_SOURCE)?.eval()?;
         done.finish::<()>()?;
         let offered: Function<'js> = module.namespace()?.get("offered")?;
-        let offered: Object<'js> = offered.call((namespace.clone(),))?;
+        let offered: Object<'js> =
+            offered.call((namespace.clone(), if asked { vec![FETCH] } else { Vec::new() }))?;
         let hooks: Object<'js> = offered.get("hooks")?;
         let mut exports = Self::default();
         let get: Function<'js> = hooks.get("get")?;
@@ -59,6 +70,8 @@ impl Exports {
             let function: Option<Function<'js>> = get.call((This(hooks.clone()), hook.name()))?;
             exports.hooks.extend(function.map(|function| (hook, Persistent::save(ctx, function))));
         }
+        let fetch: Option<Function<'js>> = get.call((This(hooks.clone()), FETCH))?;
+        exports.fetch = fetch.map(|fetch| Persistent::save(ctx, fetch));
         let methods: Value<'js> = offered.get("methods")?;
         let names: Function<'js> = ctx.eval("(methods) => [...methods.keys()].sort()")?;
         exports.methods = names.call((methods.clone(),))?;

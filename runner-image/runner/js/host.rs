@@ -14,15 +14,17 @@ use std::time::Instant;
 
 use orchestrator_port::message::control::Thrown;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Object, Persistent, Promise};
+use rquickjs::{Ctx, Exception, Object, Persistent, Promise};
 
 use super::current::Current;
 use super::engine::{Engine, Uncaught};
 use super::exports::{Exports, Hook};
 use super::host_channel::{FromRunner, HostChannel, HostSender, ToRunner};
+use super::http::Http;
 use super::io::Io;
 use super::talk::Talk;
 use super::timers::Timers;
+use crate::js_http::messages::ToService;
 
 /// The process ends with this exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +64,20 @@ enum Phase {
     Closing,
 }
 
+/// What a service can wait for besides its channel.
+pub(super) struct Outside {
+    pub(super) timers: Timers,
+    pub(super) io: Io,
+    pub(super) talk: Talk,
+    pub(super) http: Http,
+}
+
 /// One service in its engine.
 pub(super) struct Host {
     engine: Engine,
     channel: HostChannel,
     sender: Arc<HostSender>,
-    timers: Timers,
-    io: Io,
-    talk: Talk,
+    outside: Outside,
     current: Current,
     kind: Kind,
     phase: Phase,
@@ -86,9 +94,7 @@ impl Host {
     pub(super) fn new(
         engine: Engine,
         channel: HostChannel,
-        timers: Timers,
-        io: Io,
-        talk: Talk,
+        outside: Outside,
         current: Current,
         kind: Kind,
     ) -> Self {
@@ -96,9 +102,7 @@ impl Host {
             engine,
             sender: channel.sender(),
             channel,
-            timers,
-            io,
-            talk,
+            outside,
             current,
             kind,
             phase: Phase::Starting,
@@ -139,21 +143,45 @@ impl Host {
                 self.close()?;
                 continue;
             }
-            self.io.with_socket(|socket| self.channel.wait(socket, self.timers.next()));
-            for message in self.channel.receive().map_err(|_| FAILED)? {
-                self.told(message)?;
+            let (told, [answered, asked]) = self.wait();
+            if told {
+                for message in self.channel.receive().map_err(|_| FAILED)? {
+                    self.told(message)?;
+                }
             }
-            for answer in self.io.receive() {
-                self.turn(|ctx| self.io.settle(ctx, answer))?;
+            if answered {
+                for answer in self.outside.io.receive() {
+                    self.turn(|ctx| self.outside.io.settle(ctx, answer))?;
+                }
+            }
+            if asked {
+                self.hear_requests()?;
             }
             self.call_timers()?;
         }
     }
 
+    /// Sleeps until there is something to do; answers as [`HostChannel::wait`] does, for `js-io` and `js-http`.
+    fn wait(&self) -> (bool, [bool; 2]) {
+        let Outside { timers, io, http, .. } = &self.outside;
+        http.end_turn();
+        io.with_socket(|socket| self.channel.wait([socket, http.socket()], timers.next()))
+    }
+
+    fn hear_requests(&mut self) -> Result<(), Exit> {
+        for message in self.outside.http.receive() {
+            match message.what {
+                ToService::Drained => self.drain_calls()?,
+                _ => self.turn(|ctx| self.outside.http.hear(ctx, message))?,
+            }
+        }
+        Ok(())
+    }
+
     /// The timers that are due now; those that they make come after the next look at the channel.
     fn call_timers(&mut self) -> Result<(), Exit> {
         let now = Instant::now();
-        while let Some(due) = self.timers.take_due(now) {
+        while let Some(due) = self.outside.timers.take_due(now) {
             self.turn(|ctx| due.call(ctx))?;
         }
         Ok(())
@@ -161,8 +189,8 @@ impl Host {
 
     /// Whether this is a job with nothing left to wait for, which will do nothing more.
     fn is_complete(&self) -> Result<bool, Exit> {
-        if self.kind == Kind::Service || !self.timers.is_empty() || !self.io.is_idle() || !self.talk.is_idle()
-        {
+        let Outside { timers, io, talk, .. } = &self.outside;
+        if self.kind == Kind::Service || !timers.is_empty() || !io.is_idle() || !talk.is_idle() {
             return Ok(false);
         }
         match self.phase {
@@ -182,15 +210,23 @@ impl Host {
             (FromRunner::Close, Phase::Starting) => Err(DONE),
             (FromRunner::Close, Phase::Running) => self.close(),
             (FromRunner::Close, Phase::Closing) => Ok(()),
-            (FromRunner::Said(said), _) => self.turn(|ctx| self.talk.hear(ctx, said)),
+            (FromRunner::Said(said), _) => self.turn(|ctx| self.outside.talk.hear(ctx, said)),
             (FromRunner::Health { id }, _) => self.call(Hook::Health, Step::Health(id)),
         }
     }
 
+    /// First those who ask over HTTP are answered, then other services, which they may need; then comes the hook.
     fn close(&mut self) -> Result<(), Exit> {
         self.phase = Phase::Closing;
+        if !self.outside.http.is_asked() {
+            return self.drain_calls();
+        }
+        self.turn(|ctx| self.outside.http.close(ctx))
+    }
+
+    fn drain_calls(&mut self) -> Result<(), Exit> {
         let drained = self.turn(|ctx| {
-            let Some(promise) = self.talk.drain(ctx)? else { return Ok(None) };
+            let Some(promise) = self.outside.talk.drain(ctx)? else { return Ok(None) };
             handled(&promise)?;
             Ok(Some(Persistent::save(ctx, promise)))
         })?;
@@ -249,6 +285,7 @@ impl Host {
                 self.phase = Phase::Running;
                 let (methods, health) = (&*self.exports.methods, self.exports.has(Hook::Health));
                 self.sender.send(&ToRunner::Started { methods, health });
+                self.outside.http.accept();
                 Ok(())
             }
             (Step::Load | Step::Start, Err(uncaught)) => Err(self.fail(uncaught)),
@@ -266,8 +303,15 @@ impl Host {
         let namespace = self.namespace.take();
         let read = self.engine.turn(|ctx| match namespace {
             Some(namespace) => {
-                let (exports, methods) = Exports::of(ctx, &namespace.restore(ctx)?)?;
-                self.talk.serve(ctx, methods)?;
+                let Outside { http, talk, .. } = &self.outside;
+                let namespace = namespace.restore(ctx)?;
+                let (exports, methods) = Exports::of(ctx, &namespace, http.places().is_some())?;
+                talk.serve(ctx, methods)?;
+                match (&exports.fetch, http.places()) {
+                    (Some(fetch), Some(_)) => http.serve(ctx, fetch.clone().restore(ctx)?)?,
+                    (None, Some(places)) => return Err(answers_nothing(ctx, places)),
+                    (_, None) => {}
+                }
                 Ok(exports)
             }
             None => Ok(Exports::default()),
@@ -288,7 +332,7 @@ impl Host {
         self.sender.send(&ToRunner::Health { id, failure: failure.as_deref() });
     }
 
-    fn turn<T>(&self, run: impl FnOnce(&rquickjs::Ctx<'_>) -> rquickjs::Result<T>) -> Result<T, Exit> {
+    fn turn<T>(&self, run: impl FnOnce(&Ctx<'_>) -> rquickjs::Result<T>) -> Result<T, Exit> {
         self.current.set(None);
         self.engine.turn(run).map_err(|uncaught| self.except(uncaught))
     }
@@ -306,6 +350,13 @@ impl Host {
         self.sender.send(&ToRunner::Exception { error: &self.engine.describe_uncaught(uncaught) });
         FAILED
     }
+}
+
+/// What the service listens on is there already, and clients would wait for ever.
+fn answers_nothing(ctx: &Ctx<'_>, places: &str) -> rquickjs::Error {
+    let message =
+        format!("nothing answers on {places}: export fetch(request), or take 'listen' out of the manifest");
+    Exception::throw_message(ctx, &message)
 }
 
 /// The host looks at this promise itself, so its rejection is not an unhandled one.

@@ -1,7 +1,7 @@
 //! [`HostChannel`]: the host's end of docs/host-protocol.md, on descriptor 3.
 //!
-//! The first message of a turn is sent at once; further ones for other services are held until its end, and go together.
-//! Sending blocks until the messages are on their way: a slow reader slows its writers, and next to nothing is queued here.
+//! Sending is as [`Outgoing`] does it, and blocks until the messages are on their way: a slow reader slows its writers, and next
+//! to nothing is queued here.
 //! Receiving never blocks; [`HostChannel::wait`] is the one place where the host sleeps.
 
 use std::io;
@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use orchestrator_port::message::control::Thrown;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
 
-/// How many bytes are held at most, but for the message that is too much.
-const HELD: usize = 64 << 10;
+use super::outgoing::Outgoing;
 
 /// The longest line that is read: the protocol's own limit.
 const LINE_LIMIT: usize = 1 << 20;
@@ -88,28 +87,6 @@ pub(super) struct HostSender {
     outgoing: Mutex<Outgoing>,
 }
 
-/// What is on its way out.
-#[derive(Debug)]
-struct Outgoing {
-    socket: OwnedFd,
-    /// Whole messages.
-    held: Vec<u8>,
-    /// Whether one has been sent in this turn.
-    has_sent: bool,
-}
-
-impl Outgoing {
-    /// Sends what is held, and then this.
-    fn send(&mut self, bytes: &[u8]) {
-        if !self.held.is_empty() {
-            write_all(self.socket.as_fd(), &self.held);
-            self.held.clear();
-        }
-        write_all(self.socket.as_fd(), bytes);
-        self.has_sent = true;
-    }
-}
-
 impl HostSender {
     /// Sends a message, and waits until it is on its way. That the runner is gone is not told here: the receiving
     /// half sees it, and the host exits.
@@ -135,21 +112,12 @@ impl HostSender {
         message.push(b'\n');
         message.extend_from_slice(json.as_bytes());
         message.extend_from_slice(behind.unwrap_or_default());
-        let mut outgoing = self.outgoing();
-        if outgoing.has_sent && outgoing.held.len() < HELD {
-            outgoing.held.extend_from_slice(&message);
-        } else {
-            outgoing.send(&message);
-        }
+        self.outgoing().push(&message);
     }
 
     /// The turn is over: sends what is held, and waits until it is on its way.
     pub(super) fn end_turn(&self) {
-        let mut outgoing = self.outgoing();
-        if !outgoing.held.is_empty() {
-            outgoing.send(&[]);
-        }
-        outgoing.has_sent = false;
+        self.outgoing().end_turn();
     }
 
     fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
@@ -194,7 +162,7 @@ impl HostChannel {
     /// # Errors
     /// Where the descriptor cannot be duplicated.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let outgoing = Outgoing { socket: socket.try_clone()?, held: Vec::new(), has_sent: false };
+        let outgoing = Outgoing::new(socket.try_clone()?);
         let sender = Arc::new(HostSender { outgoing: Mutex::new(outgoing) });
         Ok(Self { socket, sender, received: Vec::new(), begun: None })
     }
@@ -204,16 +172,22 @@ impl HostChannel {
         Arc::clone(&self.sender)
     }
 
-    /// Ends the turn, and sleeps until there is something to receive here or on `other`, or until that moment; without one,
-    /// for ever.
-    pub(super) fn wait(&self, other: Option<BorrowedFd<'_>>, until: Option<Instant>) {
+    /// Ends the turn, and sleeps until there is something to receive here or on one of the others, or until that moment; without
+    /// one, for ever. Answers with where there is something: here, and on each of the others.
+    pub(super) fn wait(
+        &self,
+        others: [Option<BorrowedFd<'_>>; 2],
+        until: Option<Instant>,
+    ) -> (bool, [bool; 2]) {
         self.sender.end_turn();
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
-        let other = other.unwrap_or(self.socket.as_fd());
-        let mut both =
-            [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
-        // An interrupted sleep is a short sleep: the caller looks at everything again.
-        let _ = poll(&mut both, timeout.as_ref());
+        let own = self.socket.as_fd();
+        let [first, second] = others.map(|other| other.unwrap_or(own));
+        let mut all = [own, first, second].map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN));
+        // An interrupted sleep is a short sleep: the caller comes back.
+        let woken = poll(&mut all, timeout.as_ref()).is_ok();
+        let [own, first, second] = all.map(|polled| woken && !polled.revents().is_empty());
+        (own, [first && others[0].is_some(), second && others[1].is_some()])
     }
 
     /// What has come since the last time, in order.
@@ -298,20 +272,6 @@ fn line(message: &ToRunner<'_>) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// Writes all of it to a socket that may or may not block. A failure means that the reader is gone.
-pub(super) fn write_all(socket: BorrowedFd<'_>, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match send(socket, bytes, SendFlags::NOSIGNAL) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None);
-            }
-            Err(_) => return,
-        }
-    }
 }
 
 /// Rounded up, so that nobody wakes just before the moment.

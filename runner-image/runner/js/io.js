@@ -1,4 +1,4 @@
-({ ask, abort, append, appendText, secret }) => {
+({ ask, abort, append, appendText, secret, web }) => {
   const IN_FLIGHT = 16;
   const LONGEST = 64 << 20;
   const CHUNK = 8192;
@@ -93,97 +93,21 @@
     },
   };
 
-  class Headers {
-    #values = new Map();
-
-    constructor(init = {}) {
-      const pairs = init?.[Symbol.iterator] ? init : Object.entries(init ?? {});
-      for (const [name, value] of pairs) this.append(name, value);
-    }
-
-    append(name, value) {
-      const key = String(name).toLowerCase();
-      this.#values.set(key, this.#values.has(key) ? `${this.#values.get(key)}, ${value}` : String(value));
-    }
-
-    delete(name) {
-      this.#values.delete(String(name).toLowerCase());
-    }
-
-    get(name) {
-      return this.#values.get(String(name).toLowerCase()) ?? null;
-    }
-
-    has(name) {
-      return this.#values.has(String(name).toLowerCase());
-    }
-
-    set(name, value) {
-      this.#values.set(String(name).toLowerCase(), String(value));
-    }
-
-    forEach(callback, self) {
-      for (const [name, value] of this) callback.call(self, value, name, this);
-    }
-
-    keys() {
-      return this.#values.keys();
-    }
-
-    values() {
-      return this.#values.values();
-    }
-
-    entries() {
-      return this.#values.entries();
-    }
-
-    [Symbol.iterator]() {
-      return this.entries();
-    }
-  }
-
-  class Response {
-    #bytes;
-
-    constructor({ status, url, headers }, bytes) {
-      Object.assign(this, { status, ok: status >= 200 && status < 300, url, headers: new Headers(headers) });
-      this.#bytes = bytes;
-    }
-
-    async bytes() {
-      return this.#bytes.slice();
-    }
-
-    async text() {
-      return new TextDecoder().decode(this.#bytes);
-    }
-
-    async json() {
-      return JSON.parse(await this.text());
-    }
-  }
-
-  // A body, and what it says that it is where the caller says nothing.
-  function bodyOf(body) {
-    if (body === undefined || body === null) return ["", undefined];
-    if (typeof body === "string") return [body, "text/plain;charset=UTF-8"];
-    if (body instanceof URLSearchParams) return [String(body), "application/x-www-form-urlencoded;charset=UTF-8"];
-    return [bytesOf(body, "fetch: the body"), undefined];
-  }
-
   // What a redirect is followed with.
   function redirected({ method, url, headers, body }, status, location) {
     const to = new URL(location, url);
     const plain = status === 303 ? method !== "HEAD" : status < 303 && method === "POST";
-    const kept = new Headers(headers);
+    const kept = new (web().Headers)(headers);
     if (plain) for (const name of ["content-type", "content-encoding", "content-language"]) kept.delete(name);
     if (to.origin !== new URL(url).origin) for (const name of ["authorization", "cookie"]) kept.delete(name);
     return { method: plain ? "GET" : method, url: to.href, headers: kept, body: plain ? "" : body };
   }
 
   async function fetch(resource, { method = "GET", headers, body, signal, redirect = "manual" } = {}) {
-    const [given, type] = bodyOf(body);
+    const { Headers, bodyOf, response } = web();
+    const [content, type] = bodyOf(body);
+    const given = content ?? "";
+    if (typeof given !== "string" && !(given instanceof Uint8Array)) throw new TypeError("fetch: the body of a request cannot come in pieces");
     let request = { method: String(method).toUpperCase(), url: String(resource), headers: new Headers(headers), body: given };
     if (!["manual", "follow", "error"].includes(redirect)) throw new TypeError(`fetch: redirect cannot be '${redirect}'`);
     if (given.length > 0 && ["GET", "HEAD"].includes(request.method)) throw new TypeError(`fetch: ${request.method} has no body`);
@@ -191,8 +115,8 @@
     for (let hop = 0; hop <= REDIRECTS; hop += 1) {
       const { method, url, headers, body } = request;
       const asked = { do: "fetch", method, url, headers: [...headers] };
-      const { response, payload } = await call(asked, { body, signal });
-      const answer = new Response(response, payload);
+      const answered = await call(asked, { body, signal });
+      const answer = response(answered.payload, answered.response);
       const location = [301, 302, 303, 307, 308].includes(answer.status) ? answer.headers.get("location") : null;
       if (location === null || redirect === "manual") return answer;
       if (redirect === "error") throw new TypeError(`fetch: ${url} leads to ${location}`);

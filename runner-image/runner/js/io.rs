@@ -17,7 +17,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::current::{Current, Then};
-use super::host_channel::write_all;
+use super::globals::Shared;
+use super::outgoing::write_all;
 use super::text;
 use super::watchdog::Watchdog;
 use crate::js_io::denied;
@@ -38,6 +39,7 @@ pub(super) struct Io {
     secrets: Rc<BTreeMap<String, Vec<u8>>>,
     watchdog: Arc<Watchdog>,
     current: Current,
+    web: Shared,
     /// Whether there is a `fetch` in `globalThis`.
     fetch: bool,
     state: Rc<RefCell<State>>,
@@ -78,6 +80,7 @@ impl Io {
         secrets: BTreeMap<String, Vec<u8>>,
         watchdog: Arc<Watchdog>,
         current: Current,
+        web: Shared,
     ) -> io::Result<Self> {
         let greeting = socket.as_ref().map(greeting).transpose()?.unwrap_or_default();
         let state = State {
@@ -94,6 +97,7 @@ impl Io {
             secrets: Rc::new(secrets),
             watchdog,
             current,
+            web,
             fetch: greeting.fetch,
             state: Rc::new(RefCell::new(state)),
         })
@@ -205,6 +209,8 @@ impl Io {
         let io = self.clone();
         let secret = move |ctx: Ctx<'js>, name: String| io.secret(&ctx, &name);
         natives.set("secret", Function::new(ctx.clone(), secret)?)?;
+        let web = self.web.clone();
+        natives.set("web", Function::new(ctx.clone(), move |ctx: Ctx<'js>| web.made(&ctx))?)?;
         Ok(natives)
     }
 

@@ -2,9 +2,9 @@
 //!
 //! It speaks docs/host-protocol.md like the host of any other language. One thread does everything, an event at a
 //! time (`host.rs`); a second one sleeps until the first does not come back (`watchdog.rs`). There is no async
-//! runtime: all that a service can wait for is a timer, a message, or an answer of `js-io`, which does for it what it cannot
-//! do itself (`io.rs`). So the process needs few system calls, and has the others taken away before any of the service's
-//! code runs.
+//! runtime: all that a service can wait for is a timer, a message, an answer of `js-io`, which does for it what it cannot
+//! do itself (`io.rs`), or a request from `js-http`, which accepts for it (`http.rs`). So the process needs few system calls,
+//! and has the others taken away before any of the service's code runs.
 
 mod current;
 mod engine;
@@ -12,8 +12,10 @@ mod exports;
 mod globals;
 mod host;
 mod host_channel;
+mod http;
 mod io;
 mod modules;
+mod outgoing;
 mod output;
 mod service_api;
 mod talk;
@@ -37,12 +39,12 @@ use std::time::Duration;
 
 use orchestrator_sandbox::{descriptors, seccomp};
 
-use crate::js_io::messages;
-
 use self::current::Current;
 use self::engine::Engine;
-use self::host::{Exit, Host, Kind};
+use self::globals::Shared;
+use self::host::{Exit, Host, Kind, Outside};
 use self::host_channel::{HostChannel, ToRunner};
+use self::http::{Http, Listening};
 use self::io::Io;
 use self::modules::Modules;
 use self::output::Output;
@@ -54,7 +56,7 @@ use self::watchdog::Watchdog;
 /// How long one turn of the event loop may last.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 
-/// The number of the host protocol's descriptor.
+/// The number of the host protocol's descriptor, where the environment names no other.
 const HOST_DESCRIPTOR: i32 = 3;
 
 /// Runs the service whose entry file is the second argument of this process, in the folder that it is started in.
@@ -81,6 +83,8 @@ struct Start {
     socket: OwnedFd,
     /// Where to ask for what this process cannot do.
     asking: Option<OwnedFd>,
+    /// Where to be asked over HTTP.
+    listening: Option<Listening>,
     /// What it is given, by name.
     secrets: BTreeMap<String, Vec<u8>>,
     /// The folder of the code.
@@ -97,10 +101,16 @@ struct Start {
 fn prepare() -> std::io::Result<Start> {
     let missing =
         |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{what} is missing"));
+    let number = env::var("ORCHESTRATOR_HOST_FD").ok().and_then(|number| number.parse().ok());
+    let number = number.unwrap_or(HOST_DESCRIPTOR);
+    let places = env::var("ORCHESTRATOR_LISTEN").unwrap_or_default();
+    let listening = |socket| Listening { socket, places: places.clone() };
+    let is_asked = !places.is_empty();
     Ok(Start {
-        socket: descriptors::inherited(HOST_DESCRIPTOR)?,
+        socket: descriptors::inherited(number)?,
         // Where there is none, there is nothing to ask for: a host may be run by hand.
-        asking: descriptors::inherited(messages::DESCRIPTOR).ok(),
+        asking: descriptors::inherited(number + 1).ok(),
+        listening: is_asked.then(|| descriptors::inherited(number + 2).map(listening)).transpose()?,
         secrets: secrets()?,
         folder: env::current_dir()?,
         code: env::args_os().nth(2).map(PathBuf::from).ok_or_else(|| missing("the path of the code"))?,
@@ -139,13 +149,23 @@ impl Start {
         })?;
         let (service, replica) = (self.service, self.replica);
         let current = Current::default();
-        let io = Io::new(self.asking, &service, self.secrets, Arc::clone(&watchdog), current.clone())?;
+        let web = globals::web();
+        let io = Io::new(
+            self.asking,
+            &service,
+            self.secrets,
+            Arc::clone(&watchdog),
+            current.clone(),
+            web.clone(),
+        )?;
         let (sender, output) = (channel.sender(), Output::new(Arc::clone(&watchdog)));
+        let http = Http::new(self.listening, output.clone(), &watchdog, web.clone())?;
         let talk = Talk::new(Arc::clone(&sender), output.clone(), Arc::clone(&watchdog), current.clone());
         let (io_api, talk_api) = (io.clone(), talk.clone());
         let api = ServiceApi { service, replica, sender, output: output.clone(), io: io_api, talk: talk_api };
         let (modules, entry) = Modules::read(&self.folder, &self.code, api)?;
-        Ok(Loaded { channel, watchdog, output, io, talk, current, modules, entry, kind: self.kind })
+        let kind = self.kind;
+        Ok(Loaded { channel, watchdog, output, web, io, talk, http, current, modules, entry, kind })
     }
 }
 
@@ -154,8 +174,10 @@ struct Loaded {
     channel: HostChannel,
     watchdog: Arc<Watchdog>,
     output: Output,
+    web: Shared,
     io: Io,
     talk: Talk,
+    http: Http,
     current: Current,
     modules: Modules,
     entry: String,
@@ -173,9 +195,10 @@ impl Loaded {
         engine.with(|ctx| {
             timers.install(&ctx)?;
             self.io.install(&ctx)?;
-            globals::install(&ctx, &self.output)
+            globals::install(&ctx, &self.output, &self.web)
         })?;
-        Ok(Host::new(engine, self.channel, timers, self.io, self.talk, self.current, self.kind)
-            .run(&self.modules, &self.entry))
+        let Self { channel, io, talk, http, current, kind, .. } = self;
+        let outside = Outside { timers, io, talk, http };
+        Ok(Host::new(engine, channel, outside, current, kind).run(&self.modules, &self.entry))
     }
 }

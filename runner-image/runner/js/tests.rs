@@ -17,6 +17,7 @@ fn run(code: &str, turn_limit: Duration) -> (Exit, Value) {
     let start = Start {
         socket: host.into(),
         asking: None,
+        listening: None,
         secrets: BTreeMap::new(),
         folder: folder.path().into(),
         code: "main.js".into(),

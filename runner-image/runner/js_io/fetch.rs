@@ -231,6 +231,7 @@ mod tests {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+    use super::super::ROOM;
     use super::*;
 
     /// For `api.example.com`, signed by itself, for a hundred years; nobody trusts it but who is told to.
@@ -263,7 +264,7 @@ mod tests {
         let (address, port) = (address.ip(), address.port());
         let relay = |name: &&str| Relay { address, port, to: format!("{name}:443") };
         let relays: Vec<_> = names.iter().map(relay).collect();
-        Client::new("web", Network::Relays(relays), Room::new())
+        Client::new("web", Network::Relays(relays), Room::new(ROOM))
     }
 
     fn trusting(client: Client) -> Client {

@@ -7,7 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The descriptor of the js process through which it asks, and the one of `js-io` through which it is asked.
+/// The descriptor of `js-io` through which it is asked; the js process has the other end behind the host protocol's.
 pub(crate) const DESCRIPTOR: i32 = 4;
 
 /// How many requests may be without an answer. Who asks more at one time is not what it should be.
@@ -113,13 +113,13 @@ pub(crate) fn line<T: Serialize>(id: u64, what: &T, payload: usize) -> Vec<u8> {
 /// What a conversation may not hold.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Malformed {
-    #[error("js-io: line longer than {LONGEST_LINE} bytes")]
+    #[error("line longer than {LONGEST_LINE} bytes")]
     LongLine,
-    #[error("js-io: payload of {0} bytes, where at most {LONGEST_PAYLOAD} are allowed")]
+    #[error("payload of {0} bytes, where at most {LONGEST_PAYLOAD} are allowed")]
     LongPayload(u64),
-    #[error("js-io: line not understood")]
+    #[error("line not understood")]
     Line(#[source] serde_json::Error),
-    #[error("js-io: more than {IN_FLIGHT} requests without an answer")]
+    #[error("more than {IN_FLIGHT} requests without an answer")]
     InFlight,
 }
 

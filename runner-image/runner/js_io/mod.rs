@@ -19,7 +19,7 @@ mod grants;
 mod handles;
 pub(crate) mod launch;
 pub(crate) mod messages;
-mod room;
+pub(crate) mod room;
 mod target;
 mod worker;
 
@@ -40,6 +40,9 @@ const TOLD: usize = 64;
 /// The longest denial that is told, in bytes; what is longer is no path that anybody would grant.
 const LONGEST_TOLD: usize = 1024;
 
+/// The memory that everything under way may take together, in bytes.
+const ROOM: usize = 128 << 20;
+
 /// The descriptor that its grants are read from.
 const GRANTS: i32 = 3;
 
@@ -50,7 +53,7 @@ pub(crate) enum JsIoError {
     Grants(#[source] io::Error),
     #[error("failed to speak with the js process")]
     Socket(#[source] io::Error),
-    #[error(transparent)]
+    #[error("failed to understand the js process")]
     Malformed(#[from] Malformed),
 }
 

@@ -6,12 +6,12 @@ use tokio::sync::Semaphore;
 
 use super::messages::Failure;
 
-/// All of it, in bytes.
-const MOST: usize = 128 << 20;
-
 /// What is left. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct Room {
+    left: Arc<Semaphore>,
+    most: usize,
+}
 
 /// What somebody has taken of it, until it is dropped.
 #[derive(Debug)]
@@ -21,8 +21,9 @@ pub(crate) struct Share {
 }
 
 impl Room {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+    /// Room for that many bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { left: Arc::new(Semaphore::new(most)), most }
     }
 
     /// A share of nothing yet.
@@ -34,10 +35,10 @@ impl Room {
 impl Share {
     /// Takes this many bytes more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        let none =
-            || Failure::new("limit", format!("more than {} MiB are under way at one time", MOST >> 20));
+        let most = self.room.most >> 20;
+        let none = || Failure::new("limit", format!("more than {most} MiB are under way at one time"));
         let more = u32::try_from(bytes).map_err(|_| none())?;
-        self.room.0.try_acquire_many(more).map_err(|_| none())?.forget();
+        self.room.left.try_acquire_many(more).map_err(|_| none())?.forget();
         self.taken += bytes;
         Ok(())
     }
@@ -45,7 +46,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.room.0.add_permits(self.taken);
+        self.room.left.add_permits(self.taken);
     }
 }
 
@@ -53,9 +54,11 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
+    const MOST: usize = 128 << 20;
+
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let room = Room::new();
+        let room = Room::new(MOST);
         let (mut one, mut other) = (room.share(), room.share());
         one.grow(MOST - 1).unwrap();
         assert_eq!(other.grow(2).unwrap_err().message, "more than 128 MiB are under way at one time");

@@ -16,7 +16,7 @@ use super::files::Files;
 use super::grants::{DENIED, JsGrants};
 use super::messages::{Decoder, Done, Failure, IN_FLIGHT, Malformed, Message, Request, line};
 use super::room::{Room, Share};
-use super::{JsIoError, LONGEST_TOLD, TOLD};
+use super::{JsIoError, LONGEST_TOLD, ROOM, TOLD};
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -57,7 +57,7 @@ impl Worker {
     pub(super) async fn serve(socket: UnixStream, grants: &JsGrants) -> Result<(), JsIoError> {
         let (reader, writer) = socket.into_split();
         let (queue, answers) = mpsc::channel(IN_FLIGHT);
-        let (open, room) = (Arc::new(AtomicUsize::new(0)), Room::new());
+        let (open, room) = (Arc::new(AtomicUsize::new(0)), Room::new(ROOM));
         let worker = Self {
             service: grants.service.clone(),
             files: Files::open(grants),

@@ -19,6 +19,7 @@ const QUOTES: [(&str, &[&str]); 2] = [
         &[
             "runner-image/runner/tests/conformance/documented/main.js",
             "runner-image/runner/tests/conformance/documented/outside.js",
+            "runner-image/runner/tests/conformance/documented/site.js",
             "runner-image/runner/tests/conformance/documented/main.py",
         ],
     ),

@@ -159,7 +159,6 @@ async fn the_signals_of_a_terminal_do_nothing() {
 async fn a_start_without_a_ticket_fails() {
     let keeper = Keeper::start();
     keeper.tell(ToKeeper::Start { id: 3, limits: Limits::default() }, &[]);
-    let error =
-        "a start comes with a ticket, a descriptor for its service, and a line to the gateway at most".into();
+    let error = "a start comes with a ticket and a descriptor for its service".into();
     assert_eq!(keeper.hear().await, FromKeeper::Failed { id: 3, error });
 }

@@ -156,6 +156,7 @@ async fn already_running(project: &Project) -> Failure {
 fn launch_failed(error: &LaunchError) -> Failure {
     match error {
         LaunchError::Services(_) => Failure::new(Code::Usage, chain(error)),
+        LaunchError::Listen(_) => Failure::new(Code::Failed, chain(error)),
         LaunchError::Unenforceable(refused) => {
             // One line each, for programs too.
             refused.iter().for_each(|refused| note(&refused.to_string()));

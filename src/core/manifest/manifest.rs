@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::listener::Listener;
 use crate::name::ServiceName;
 use crate::permissions::{Isolation, Permissions, Sandbox};
 
@@ -53,6 +54,8 @@ pub struct Service {
     pub max_in_flight: Option<NonZeroU32>,
     /// How many replicas a reload replaces at a time.
     pub max_surge: NonZeroU32,
+    /// The sockets that it serves, in the order of the file.
+    pub listen: Vec<Listener>,
     /// What must answer before it counts as running. None: its own `start()` having returned is enough.
     pub ready: Option<Readiness>,
     /// How it is checked while it runs. An exported `health()` is asked whenever there is one.

@@ -13,6 +13,7 @@ pub mod env_file;
 mod grants;
 mod image_choice;
 mod interpolate;
+mod listener;
 #[expect(clippy::module_inception, reason = "the type, the file and the word are the same")]
 mod manifest;
 mod node;
@@ -39,6 +40,7 @@ pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
 pub use element::size::SizeError;
 pub use grants::never_granted;
+pub use listener::{ListenAddress, ListenError, Listener};
 pub use manifest::{
     Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Recycle,
     Restart, RestartPolicy, Service,

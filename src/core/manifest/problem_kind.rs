@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::element::duration::DurationError;
 use super::element::size::SizeError;
+use super::listener::ListenError;
 use super::problem::{Found, Owner};
 use crate::name::{NameError, ServiceName};
 use crate::permissions::{EndpointError, PatternError};
@@ -202,6 +203,16 @@ pub enum ProblemKind {
         service: String,
         /// The dependency.
         dependency: String,
+    },
+    /// A socket that another service has, or the service itself under another name.
+    #[error("service '{service}' cannot listen on {address}: '{other}' does")]
+    SocketTaken {
+        /// The service.
+        service: String,
+        /// Where.
+        address: String,
+        /// Who does: the service and the socket's name.
+        other: String,
     },
     /// Something that a job cannot have.
     #[error("the job '{service}' cannot have '{what}'")]
@@ -459,6 +470,15 @@ pub enum ValueError {
     /// The name of an environment variable that is set by the orchestrator.
     #[error("'{0}' is set by the orchestrator itself")]
     OwnVariable(String),
+    /// No name of a socket.
+    #[error("'{0}' cannot be the name of a socket")]
+    SocketName(String),
+    /// More sockets than a service can have.
+    #[error("it has more sockets than a service can have")]
+    ManySockets,
+    /// Nothing to listen on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// No regular expression.
     #[error("it is no regular expression: {0}")]
     Regex(String),

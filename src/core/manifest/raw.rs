@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::element::code::RawCode;
 use super::element::depends_on::RawDependency;
 use super::element::image::ImagePolicy;
+use super::element::listen::RawListener;
 use super::element::permissions::RawPermissions;
 use super::element::{
-    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, max_in_flight,
-    max_surge, name, permissions, ready, recycle, replicas, restart, runtime, sandbox, services, timeouts,
-    version,
+    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, listen,
+    max_in_flight, max_surge, name, permissions, ready, recycle, replicas, restart, runtime, sandbox,
+    services, timeouts, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
@@ -57,6 +58,7 @@ pub(crate) struct RawService {
     pub(crate) replicas: Option<Placed<NonZeroU32>>,
     pub(crate) max_in_flight: Option<Placed<NonZeroU32>>,
     pub(crate) max_surge: Option<Placed<NonZeroU32>>,
+    pub(crate) listen: Vec<RawListener>,
     pub(crate) ready: Option<Placed<Readiness>>,
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
@@ -131,6 +133,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         replicas: fields.get(&replicas::KEY).and_then(|field| replicas::read(&field, reader)),
         max_in_flight: fields.get(&max_in_flight::KEY).and_then(|field| max_in_flight::read(&field, reader)),
         max_surge: fields.get(&max_surge::KEY).and_then(|field| max_surge::read(&field, reader)),
+        listen: fields.get(&listen::KEY).map(|field| listen::read(&field, reader)).unwrap_or_default(),
         ready: fields.get(&ready::KEY).and_then(|field| ready::read(&field, reader)),
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),

@@ -6,14 +6,15 @@ use std::num::NonZeroU32;
 
 use super::cycle::{Arrows, cycles};
 use super::element::depends_on::RawDependency;
+use super::element::listen::RawListener;
 use super::element::{restart, timeouts};
 use super::plugin::PluginKind;
 use super::problem::{Hint, Owner, Placed, ProblemKind};
 use super::raw::{NamedService, RawManifest};
 use super::reader::Reader;
 use super::{
-    Condition, Dependency, Kind, Manifest, RestartPolicy, Service, Surroundings, grants, image_choice,
-    runtime_choice, suggest,
+    Condition, Dependency, Kind, ListenAddress, Listener, Manifest, RestartPolicy, Service, Surroundings,
+    grants, image_choice, runtime_choice, suggest,
 };
 use crate::name::ServiceName;
 
@@ -26,10 +27,12 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
         raw.services.iter().map(|named| (named.written.value.clone(), named.service.kind())).collect();
     let mut services = BTreeMap::new();
     let mut arrows = Arrows::new();
+    let mut sockets = Sockets::default();
     for named in &raw.services {
         check_job(named, reader);
         let depends_on = dependencies(named, &kinds, &mut arrows, reader);
-        if let Some(service) = service(named, depends_on, &raw, around, reader) {
+        let listen = sockets.of(named, around, reader);
+        if let Some(service) = service(named, depends_on, listen, &raw, around, reader) {
             services.insert(service.name.clone(), service);
         }
     }
@@ -98,10 +101,57 @@ fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
     if let Some(recycle) = &raw.recycle {
         refuse("recycle", &recycle.place, "remove it: a job ends by itself");
     }
+    if let Some(socket) = raw.listen.first() {
+        refuse("listen", &socket.name.place, "remove it, or 'kind: job'");
+    }
     if let Some(restart) =
         raw.restart.as_ref().filter(|restart| restart.value.policy == RestartPolicy::Always)
     {
         refuse("restart: always", &restart.place, "write 'on-failure', or remove 'kind: job'");
+    }
+}
+
+/// The sockets that the services so far want, with whose they are.
+#[derive(Default)]
+struct Sockets(Vec<(ListenAddress, String)>);
+
+impl Sockets {
+    /// Those of this service that are clear, and nobody else's.
+    fn of(
+        &mut self,
+        named: &NamedService,
+        around: &Surroundings<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Vec<Listener> {
+        let service = &named.written.value;
+        let owner = Owner::Service(service.clone()).key("listen");
+        let mut listen = Vec::new();
+        for RawListener { name, address } in &named.service.listen {
+            let parsed = match ListenAddress::parse(&address.value, around.folder) {
+                Ok(parsed) => parsed,
+                Err(why) => {
+                    let hint = Hint::advise(
+                        "write a port (8080), an address with a port (127.0.0.1:8080), or a path (./app.sock)",
+                    );
+                    let (owner, why) = (owner.key(&name.value), why.into());
+                    reader.report(&address.place, ProblemKind::BadValue { owner, why }, hint);
+                    continue;
+                }
+            };
+            if let Some((_, other)) = self.0.iter().find(|(taken, _)| taken.clashes_with(&parsed)) {
+                let (service, written) = (service.clone(), address.value.clone());
+                let kind = ProblemKind::SocketTaken { service, address: written, other: other.clone() };
+                reader.report(
+                    &address.place,
+                    kind,
+                    Hint::advise("choose another one, or remove one of the two"),
+                );
+                continue;
+            }
+            self.0.push((parsed.clone(), format!("{service}.{}", name.value)));
+            listen.push(Listener { name: name.value.clone(), address: parsed });
+        }
+        listen
     }
 }
 
@@ -181,6 +231,7 @@ fn condition(named: &NamedService, raw: &RawDependency, kind: Kind, reader: &mut
 fn service(
     named: &NamedService,
     depends_on: BTreeMap<ServiceName, Dependency>,
+    listen: Vec<Listener>,
     top: &RawManifest,
     around: &Surroundings<'_>,
     reader: &mut Reader<'_>,
@@ -207,6 +258,7 @@ fn service(
         replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
         max_in_flight: value(&raw.max_in_flight),
         max_surge: value(&raw.max_surge).unwrap_or(NonZeroU32::MIN),
+        listen,
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
         recycle: value(&raw.recycle).unwrap_or_default(),

@@ -123,6 +123,7 @@ fn what_is_not_written_is_the_default() {
         replicas: 1.try_into().unwrap(),
         max_in_flight: None,
         max_surge: 1.try_into().unwrap(),
+        listen: Vec::new(),
         ready: None,
         alive: Liveness::default(),
         recycle: Recycle::default(),

@@ -89,8 +89,14 @@ impl Supervisor {
                 if services.iter().any(|name| self.may_be_reloaded(name)) {
                     return None;
                 }
-                let unmet = services.iter().find_map(|name| self.not_reloaded(name));
-                unmet.map(Err).or_else(|| self.settled_running(services))
+                if let Some(unmet) = services.iter().find_map(|name| self.not_reloaded(name)) {
+                    return Some(Err(unmet));
+                }
+                // Until then an old start may still accept connections.
+                if services.iter().any(|name| self.has_second_starts(name)) {
+                    return None;
+                }
+                self.settled_running(services)
             }
         }
     }
@@ -105,6 +111,12 @@ impl Supervisor {
     fn may_be_reloaded(&self, name: &ServiceName) -> bool {
         let node = self.graph.place(name).map(|place| &self.nodes[place]);
         node.is_some_and(ServiceNode::is_reloading) && self.waits_for(name).is_none()
+    }
+
+    /// A start that was taken over from is still there.
+    fn has_second_starts(&self, name: &ServiceName) -> bool {
+        let node = self.graph.place(name).map(|place| &self.nodes[place]);
+        node.is_some_and(|node| node.replicas.iter().any(|replica| replica.second.is_some()))
     }
 
     /// Why a service that runs is not reloaded.

@@ -46,12 +46,14 @@ pub(crate) struct Given {
     pub(crate) host: OwnedFd,
     /// Where its service has a network, the runner's end of its line to the gateway.
     pub(crate) gateway: Option<OwnedFd>,
+    /// The sockets that its service serves.
+    pub(crate) listeners: Vec<OwnedFd>,
 }
 
 impl Given {
     /// All of it, in the order in which a runner expects it.
     pub(crate) fn descriptors(self) -> impl Iterator<Item = OwnedFd> {
-        [self.host].into_iter().chain(self.gateway)
+        [self.host].into_iter().chain(self.gateway).chain(self.listeners)
     }
 }
 

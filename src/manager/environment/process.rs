@@ -287,6 +287,7 @@ mod tests {
             token: String::new(),
             root: "/".into(),
             confinement: None,
+            listen: Vec::new(),
         };
         assert!(in_pipe(&ticket("/short".into())).is_ok());
         let refused = in_pipe(&ticket("/".repeat(LONGEST_TICKET))).unwrap_err();

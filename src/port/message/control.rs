@@ -101,6 +101,9 @@ pub struct Order {
     /// The most bytes of output in a second, after a first second's worth at once. None: as many as are taken.
     #[serde(default)]
     pub output_rate: Option<u64>,
+    /// The most bytes of what it is sent at one time. None: 4 MiB.
+    #[serde(default)]
+    pub longest_message: Option<u64>,
 }
 
 /// Bytes that are in no output. Written as hexadecimal digits.

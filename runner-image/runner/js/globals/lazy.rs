@@ -23,14 +23,14 @@ impl Script {
     /// Makes these of its globals appear; the first use of any of them compiles the script.
     ///
     /// # Errors
-    /// Where there is no memory for them.
+    /// Where there is no memory for it.
     pub(super) fn install(self, ctx: &Ctx<'_>, globals: &[&'static str]) -> Result<()> {
-        let loaded = Loaded::default();
-        for &name in globals {
-            let accessor = Accessor::new(self.getter(Rc::clone(&loaded), name), setter(name));
-            ctx.globals().prop(name, accessor.configurable())?;
-        }
-        Ok(())
+        self.shared().install(ctx, globals)
+    }
+
+    /// The script, for several that need it.
+    pub(super) fn shared(self) -> Shared {
+        Shared { script: self, made: Rc::default() }
     }
 
     /// Compiles the script and calls it.
@@ -44,24 +44,52 @@ impl Script {
         (self.natives)(ctx, &natives)?;
         ctx.eval_with_options::<Function<'js>, _>(self.source, options)?.call((natives,))
     }
+}
 
-    fn getter(self, loaded: Loaded, name: &'static str) -> impl for<'js> Fn(Ctx<'js>) -> Result<Value<'js>> {
+/// A script that is compiled once, whoever needs it first. Cheap to clone.
+#[derive(Clone)]
+pub(in super::super) struct Shared {
+    script: Script,
+    /// What the script has returned, once it was called.
+    made: Rc<RefCell<Option<Persistent<Object<'static>>>>>,
+}
+
+impl Shared {
+    /// What the script makes.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(in super::super) fn made<'js>(&self, ctx: &Ctx<'js>) -> Result<Object<'js>> {
+        let made = self.made.borrow().clone();
+        if let Some(made) = made {
+            return made.restore(ctx);
+        }
+        let made = self.script.load(ctx)?;
+        *self.made.borrow_mut() = Some(Persistent::save(ctx, made.clone()));
+        Ok(made)
+    }
+
+    /// As [`Script::install`].
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(super) fn install(&self, ctx: &Ctx<'_>, globals: &[&'static str]) -> Result<()> {
+        for &name in globals {
+            let accessor = Accessor::new(self.getter(name), setter(name));
+            ctx.globals().prop(name, accessor.configurable())?;
+        }
+        Ok(())
+    }
+
+    fn getter(&self, name: &'static str) -> impl for<'js> Fn(Ctx<'js>) -> Result<Value<'js>> + use<> {
+        let shared = self.clone();
         move |ctx| {
-            let known = loaded.borrow().clone();
-            let globals = match known {
-                Some(globals) => globals.restore(&ctx)?,
-                None => self.load(&ctx)?,
-            };
-            *loaded.borrow_mut() = Some(Persistent::save(&ctx, globals.clone()));
-            let value: Value<'_> = globals.get(name)?;
+            let value: Value<'_> = shared.made(&ctx)?.get(name)?;
             define(&ctx, name, value.clone())?;
             Ok(value)
         }
     }
 }
-
-/// What a script has returned, once it was called.
-type Loaded = Rc<RefCell<Option<Persistent<Object<'static>>>>>;
 
 fn setter(name: &'static str) -> impl for<'js> Fn(Ctx<'js>, Value<'js>) -> Result<()> {
     move |ctx, value| define(&ctx, name, value)

@@ -13,13 +13,14 @@ mod url;
 use rquickjs::{Ctx, Result};
 
 use self::lazy::Script;
+pub(super) use self::lazy::Shared;
 use super::output::Output;
 
 /// Makes them all.
 ///
 /// # Errors
 /// Where there is no memory for them.
-pub(super) fn install(ctx: &Ctx<'_>, output: &Output) -> Result<()> {
+pub(super) fn install(ctx: &Ctx<'_>, output: &Output, web: &Shared) -> Result<()> {
     console::install(ctx, output)?;
     crypto::install(ctx)?;
     encoding::install(ctx)?;
@@ -31,5 +32,11 @@ pub(super) fn install(ctx: &Ctx<'_>, output: &Output) -> Result<()> {
     };
     structured_clone.install(ctx, &["structuredClone"])?;
     let abort = Script { name: "abort", source: include_str!("abort.js"), natives: |_, _| Ok(()) };
-    abort.install(ctx, &["AbortController", "AbortSignal"])
+    abort.install(ctx, &["AbortController", "AbortSignal"])?;
+    web.install(ctx, &["Headers", "Request", "Response"])
+}
+
+/// What HTTP is made of, for services and for the host's own scripts.
+pub(super) fn web() -> Shared {
+    Script { name: "web", source: include_str!("web.js"), natives: |_, _| Ok(()) }.shared()
 }

@@ -14,7 +14,8 @@ pub(crate) struct Case {
     pub(crate) check: fn(HostProcess),
 }
 
-type Files = &'static [(&'static str, &'static str)];
+/// The names and texts of a code's files.
+pub(crate) type Files = &'static [(&'static str, &'static str)];
 
 impl Case {
     /// The files of the code; none where the case does not apply.

@@ -1,8 +1,9 @@
-//! [`HostProcess`]: a host in a process of its own, seen from the runner's end of descriptor 3.
+//! [`HostProcess`]: a host in a process of its own, seen from the runner's end of its line.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -44,6 +45,16 @@ pub(crate) struct Ended {
 impl HostProcess {
     /// Starts a host with these files as its code, as the runner does.
     pub(crate) fn start(plugin: &Plugin, files: &[(&str, &str)], kind: &str) -> Self {
+        Self::start_listening(plugin, files, kind, &[])
+    }
+
+    /// The same with listening sockets, each with its name and address: `http=127.0.0.1:8080`.
+    pub(crate) fn start_listening(
+        plugin: &Plugin,
+        files: &[(&str, &str)],
+        kind: &str,
+        sockets: &[(BorrowedFd<'_>, String)],
+    ) -> Self {
         let root = TempDir::new().unwrap();
         let path = root.path().canonicalize().unwrap();
         copy(&plugin.folder, &path);
@@ -56,12 +67,15 @@ impl HostProcess {
         let null = File::open("/dev/null").unwrap();
         let command = plugin.command(&path);
         let folder = path.join("code");
+        let mut descriptors = vec![null.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        descriptors.extend(sockets.iter().map(|(socket, _)| *socket));
+        descriptors.push(theirs.as_fd());
         let launch = Launch {
             program: Program::Path(Path::new(&command[0])),
             arguments: command.iter().map(Into::into).collect(),
-            environment: environment(kind),
+            environment: environment(kind, sockets.iter().map(|(_, entry)| entry.as_str())),
             folder: Some(&folder),
-            descriptors: vec![null.as_fd(), stdout_end.as_fd(), stderr_end.as_fd(), theirs.as_fd()],
+            descriptors,
             die_with_parent: false,
             groups: &[],
             confinement: None,
@@ -146,17 +160,22 @@ impl HostProcess {
     }
 }
 
-fn environment(kind: &str) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let path = std::env::var("PATH").unwrap();
-    [
-        ("PATH", path.as_str()),
-        ("ORCHESTRATOR_SERVICE", "shop"),
-        ("ORCHESTRATOR_REPLICA", "2"),
-        ("ORCHESTRATOR_HOST_FD", "3"),
-        ("ORCHESTRATOR_KIND", kind),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into()
+fn environment<'a>(kind: &str, sockets: impl Iterator<Item = &'a str>) -> Vec<(OsString, OsString)> {
+    let sockets: Vec<&str> = sockets.collect();
+    let port = |entry: &&str| entry.rsplit_once(':').map(|(_, port)| port.to_owned());
+    let mut variables = vec![
+        ("PATH", std::env::var("PATH").unwrap()),
+        ("ORCHESTRATOR_SERVICE", "shop".into()),
+        ("ORCHESTRATOR_REPLICA", "2".into()),
+        ("ORCHESTRATOR_HOST_FD", (3 + sockets.len()).to_string()),
+        ("ORCHESTRATOR_KIND", kind.into()),
+    ];
+    if !sockets.is_empty() {
+        variables.push(("LISTEN_FDS", sockets.len().to_string()));
+        variables.push(("ORCHESTRATOR_LISTEN", sockets.join(";")));
+        variables.extend(sockets.iter().find_map(port).map(|port| ("PORT", port)));
+    }
+    variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn copy(from: &Path, to: &Path) {

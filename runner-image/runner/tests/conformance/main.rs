@@ -1,5 +1,5 @@
 //! Every plugin that speaks the host protocol behaves alike: one table of cases, run against the real host processes
-//! over a socket on descriptor 3, exactly as docs/host-protocol.md says.
+//! over a socket of its own, exactly as docs/host-protocol.md says.
 //!
 //! What cannot be run is skipped by name: a case that makes no sense for a plugin, and a plugin whose interpreter is
 //! not installed. `cargo test -p orchestrator-runner --test conformance -- python::` runs those that begin so.
@@ -9,15 +9,17 @@
 mod cases;
 mod host_process;
 mod plugin;
+mod sockets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
-use cases::Case;
+use cases::Files;
 use host_process::HostProcess;
 use plugin::Plugin;
+use sockets::Listening;
 
 /// How many cases run at one time. Most of them wait for a process.
 const WORKERS: usize = 4;
@@ -25,23 +27,65 @@ const WORKERS: usize = 4;
 fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let plugins = Plugin::all();
-    let every = plugins.iter().flat_map(|plugin| cases::ALL.iter().map(move |case| (plugin, case)));
-    let chosen: Vec<_> = every.filter(|(plugin, case)| name(plugin, case).contains(&filter)).collect();
+    let every = plugins.iter().flat_map(tests);
+    let chosen: Vec<_> = every.filter(|test| test.name().contains(&filter)).collect();
     let (queue, outcomes) = (Mutex::new(chosen.into_iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap().next();
-                    let Some((plugin, case)) = next else { break };
-                    let outcome = run(plugin, case);
-                    println!("test {} ... {}", name(plugin, case), outcome.word());
+                    let Some(test) = next else { break };
+                    let outcome = test.run();
+                    println!("test {} ... {}", test.name(), outcome.word());
                     outcomes.lock().unwrap().push(outcome);
                 }
             });
         }
     });
     summary(&outcomes.into_inner().unwrap())
+}
+
+/// One case, of either table, for one plugin.
+struct Test<'a> {
+    plugin: &'a Plugin,
+    case: &'static str,
+    /// None where the case does not apply.
+    files: Option<Files>,
+    check: Box<dyn Fn(Files) + Send + 'a>,
+}
+
+fn tests(plugin: &Plugin) -> impl Iterator<Item = Test<'_>> {
+    let plain = cases::ALL.iter().map(move |case| Test {
+        plugin,
+        case: case.name,
+        files: case.files(plugin.name),
+        check: Box::new(move |files| (case.check)(HostProcess::start(plugin, files, case.kind))),
+    });
+    let listening = sockets::ALL.iter().map(move |case| Test {
+        plugin,
+        case: case.name,
+        files: case.files(plugin.name),
+        check: Box::new(move |files| (case.check)(Listening::start(plugin, files))),
+    });
+    plain.chain(listening)
+}
+
+impl Test<'_> {
+    fn name(&self) -> String {
+        format!("{}::{}", self.plugin.name, self.case)
+    }
+
+    fn run(&self) -> Outcome {
+        let Some(files) = self.files else {
+            return Outcome::Skipped("the case does not apply".into());
+        };
+        if !self.plugin.is_installed() {
+            return Outcome::Skipped(format!("{} is not installed", self.plugin.program()));
+        }
+        let check = AssertUnwindSafe(|| (self.check)(files));
+        if catch_unwind(check).is_ok() { Outcome::Passed } else { Outcome::Failed }
+    }
 }
 
 enum Outcome {
@@ -58,21 +102,6 @@ impl Outcome {
             Self::Skipped(why) => format!("skipped, {why}"),
         }
     }
-}
-
-fn run(plugin: &Plugin, case: &Case) -> Outcome {
-    let Some(files) = case.files(plugin.name) else {
-        return Outcome::Skipped("the case does not apply".into());
-    };
-    if !plugin.is_installed() {
-        return Outcome::Skipped(format!("{} is not installed", plugin.program()));
-    }
-    let check = AssertUnwindSafe(|| (case.check)(HostProcess::start(plugin, files, case.kind)));
-    if catch_unwind(check).is_ok() { Outcome::Passed } else { Outcome::Failed }
-}
-
-fn name(plugin: &Plugin, case: &Case) -> String {
-    format!("{}::{}", plugin.name, case.name)
 }
 
 fn summary(outcomes: &[Outcome]) -> ExitCode {

@@ -70,6 +70,7 @@ impl Container {
             token: booth.token.to_hex(),
             root: "/service".into(),
             confinement: Some(confinement),
+            listen: Vec::new(),
         };
         engine.stdin.take().unwrap().write_all(&serde_json::to_vec(&ticket).unwrap()).unwrap();
         let host = booth.host_end.as_ref().unwrap().as_fd();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{self, Entry, EntryPath};
-use orchestrator_port::launch::{Confinement, Ticket};
+use orchestrator_port::launch::{Confinement, Listener, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Probe, Stream, ToRemote};
 use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
@@ -115,6 +115,8 @@ pub(crate) struct Booth {
     pub(crate) host: std::os::unix::net::UnixStream,
     /// And from its own, until a runner has it.
     pub(crate) host_end: Option<OwnedFd>,
+    /// What its ticket says that the service listens on.
+    pub(crate) listen: Vec<Listener>,
     listener: UnixListener,
 }
 
@@ -125,7 +127,8 @@ impl Booth {
         std::fs::create_dir(&root).unwrap();
         let listener = UnixListener::bind(folder.path().join("port")).unwrap();
         let (host, host_end) = stream_pair().unwrap();
-        Self { folder, root, token: Token::generate(), host: host.into(), host_end: Some(host_end), listener }
+        let (token, listen) = (Token::generate(), Vec::new());
+        Self { folder, root, token, host: host.into(), listen, host_end: Some(host_end), listener }
     }
 
     pub(crate) fn ticket(&self, token: &Token) -> OwnedFd {
@@ -138,6 +141,7 @@ impl Booth {
             token: token.to_hex(),
             root: self.root.clone(),
             confinement,
+            listen: self.listen.clone(),
         };
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(&serde_json::to_vec(&ticket).unwrap()).unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod essential;
 pub(crate) mod image;
 pub(crate) mod isolation;
 pub(crate) mod kind;
+pub(crate) mod listen;
 pub(crate) mod max_in_flight;
 pub(crate) mod max_surge;
 pub(crate) mod name;
@@ -45,6 +46,7 @@ pub(crate) const SERVICE: &[Key] = &[
     replicas::KEY,
     max_in_flight::KEY,
     max_surge::KEY,
+    listen::KEY,
     ready::KEY,
     alive::KEY,
     restart::KEY,
