@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -303,6 +304,19 @@ impl Up {
 
     pub(crate) fn interrupt(&self) {
         kill(self.pid(), "INT");
+    }
+}
+
+impl Drop for TestProject {
+    /// Ends what a test has left in the background: it would go on for ever, and slow down all the others.
+    fn drop(&mut self) {
+        let mark = self.path().to_string_lossy().into_owned();
+        let left = processes().filter(|(_, shown)| shown.contains(&mark) && shown.contains(" --detached"));
+        for (pid, _) in left {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            // It may just have ended by itself.
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
     }
 }
 
