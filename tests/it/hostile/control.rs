@@ -145,7 +145,9 @@ impl Held {
 
     /// A connection to the start's socket, over which this has been said.
     fn say(&self, what: &str) -> UnixStream {
-        let mut connection = UnixStream::connect(&self.socket).expect("it listens");
+        // Its file is there a moment before it listens.
+        let connect = || UnixStream::connect(&self.socket).map_err(|error| error.to_string());
+        let mut connection = wait_for("the socket to listen", connect);
         connection.write_all(what.as_bytes()).expect("it is small");
         connection
     }
