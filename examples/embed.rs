@@ -10,8 +10,8 @@ use std::path::Path;
 use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
 use orchestrator::supervisor::Request;
 use orchestrator::{
-    ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, Plugins, Project, ServiceName,
-    ServicesManager,
+    ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, ManifestReader, Plugins, Project,
+    ServiceName, ServicesManager,
 };
 
 const MANIFEST: &str = "
@@ -63,6 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         project,
         lock,
         children,
+        // Its manifest is a part of this program, and does not change.
+        reader: ManifestReader::new(|_, _| Err("this project has no file".into())),
         image_lock: folder.join("orchestrator.lock"),
         on_pull: |_| (),
         recording: None,

@@ -5,11 +5,11 @@
 //! such a program.
 
 pub use orchestrator_core::{Generation, ReplicaId, ServiceName, StartId};
-pub use orchestrator_core::{manifest, report, routing, supervisor};
+pub use orchestrator_core::{manifest, planning, report, routing, supervisor};
 pub use orchestrator_manager::{
-    Answer, ChildReader, Embedded, EventItem, EventReader, Launch, LaunchError, LogItem, LogQuery, LogReader,
-    ManagerHandle, OperatorCall, PluginError, Plugins, Project, ProjectError, ProjectLock, RequestError,
-    ServicesManager, Stream,
+    Answer, Apply, ApplyError, ChildReader, Embedded, EventItem, EventReader, Fresh, Launch, LaunchError,
+    LogItem, LogQuery, LogReader, ManagerHandle, ManifestReader, OperatorCall, PluginError, Plugins, Project,
+    ProjectError, ProjectLock, RequestError, ServicesManager, Stream,
 };
 
 /// What this build carries inside itself: the static runner and the built-in plugins.

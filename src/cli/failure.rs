@@ -56,6 +56,11 @@ impl Failure {
 
     /// Shows it to the person.
     pub(crate) fn print(&self, palette: Palette) {
+        crate::output::complain(&self.text(palette));
+    }
+
+    /// As a person reads it, in lines.
+    pub(crate) fn text(&self, palette: Palette) -> String {
         let mut text = self.shown.clone().unwrap_or_default();
         if !self.message.is_empty() {
             let _ = writeln!(text, "{} {}", palette.bad("error:"), neutralise(&self.message));
@@ -63,7 +68,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "  fix: {}", neutralise(hint));
         }
-        crate::output::complain(&text);
+        text
     }
 }
 

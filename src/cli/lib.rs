@@ -6,6 +6,7 @@ mod command;
 mod diagnostic;
 mod exit_code;
 mod failure;
+mod file_watch;
 mod interrupts;
 mod load;
 mod news;

@@ -13,9 +13,11 @@ use orchestrator_core::manifest::{
     self, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
     sanitised_name,
 };
-use orchestrator_manager::{ChildReader, Project};
+use orchestrator_manager::{ChildReader, Embedded, Fresh, ManifestReader, Project};
 
 use crate::diagnostic;
+use crate::failure::{Failure, chain};
+use crate::target::load_plugins;
 
 /// What a manifest's file is called where none is named, the first that is there.
 const FILE_NAMES: [&str; 3] = ["orchestrator.yaml", "orchestrator.yml", "manifest.yaml"];
@@ -72,11 +74,20 @@ pub(crate) struct WrongFile {
 /// # Errors
 /// Where there is none, where it cannot be read, and where anything in it is wrong.
 pub(crate) fn load(path: Option<&Path>, plugins: &BTreeMap<String, PluginSpec>) -> Result<Loaded, LoadError> {
+    load_where(path, plugins, own_variables())
+}
+
+/// The same, where these variables are set.
+fn load_where(
+    path: Option<&Path>,
+    plugins: &BTreeMap<String, PluginSpec>,
+    variables: BTreeMap<String, String>,
+) -> Result<Loaded, LoadError> {
     let shown = find(path)?;
     let folder = folder_of(&shown)?;
     let file = folder.join(shown.file_name().unwrap_or_default());
     let mut wrong = Vec::new();
-    let variables = read_variables(&shown.with_file_name(".env"), &mut wrong)?;
+    let variables = read_variables(&shown.with_file_name(".env"), variables, &mut wrong)?;
     let bytes = read_limited(&shown).map_err(|source| LoadError::Read { file: shown.clone(), source })?;
     let files = [file.clone(), folder.join(".env")];
     let around = Around { folder: &folder, files: &files, variables: &variables, plugins, others: &[] };
@@ -139,6 +150,27 @@ pub(crate) fn child_reader(loaded: &Loaded, plugins: BTreeMap<String, PluginSpec
         let around =
             Around { folder: &folder, files: &files, variables: &variables, plugins: &plugins, others };
         around.with(|surroundings| manifest::read_child(spec, parent, surroundings))
+    })
+}
+
+/// What reads the manifest of a project anew that was started from this one.
+pub(crate) fn manifest_reader(loaded: &Loaded, embedded: Embedded) -> ManifestReader {
+    let (own, started_with) = (loaded.file.clone(), own_variables());
+    ManifestReader::new(move |meant, variables| {
+        if let Some(meant) = meant.filter(|meant| *meant != own) {
+            return Err(format!(
+                "the project was started from {}, not from {}: use that one, or end it first with 'orchestrator down'",
+                own.display(),
+                meant.display()
+            ));
+        }
+        let variables = if variables.is_empty() { started_with.clone() } else { variables };
+        let plain = |failure: Failure| failure.shown.unwrap_or(failure.message);
+        let plugins = load_plugins(Some(&own), &embedded, false).map_err(plain)?;
+        let loaded = load_where(Some(&own), plugins.catalog(), variables);
+        let loaded = loaded.map_err(|error| error.diagnostics(false).unwrap_or_else(|| chain(&error)))?;
+        let children = child_reader(&loaded, plugins.catalog().clone());
+        Ok(Fresh { manifest: loaded.manifest, plugins, children })
     })
 }
 
@@ -235,8 +267,12 @@ fn read_limited(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The variables of the `.env` file, if there is one, under those of this process.
-fn read_variables(file: &Path, wrong: &mut Vec<WrongFile>) -> Result<BTreeMap<String, String>, LoadError> {
+/// The variables of the `.env` file, if there is one, under these.
+fn read_variables(
+    file: &Path,
+    over: BTreeMap<String, String>,
+    wrong: &mut Vec<WrongFile>,
+) -> Result<BTreeMap<String, String>, LoadError> {
     let mut variables = BTreeMap::new();
     match read_limited(file) {
         Ok(bytes) => {
@@ -253,11 +289,14 @@ fn read_variables(file: &Path, wrong: &mut Vec<WrongFile>) -> Result<BTreeMap<St
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(LoadError::Read { file: file.to_owned(), source }),
     }
-    // What is no UTF-8 cannot be written into a manifest's values.
-    let own = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    variables.extend(own);
+    variables.extend(over);
     Ok(variables)
+}
+
+/// The variables of this process. What is no UTF-8 cannot be written into a manifest's values.
+pub(crate) fn own_variables() -> BTreeMap<String, String> {
+    let own = env::vars_os();
+    own.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 fn project_name(folder: &Path) -> ServiceName {

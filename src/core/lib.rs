@@ -5,6 +5,7 @@
 //! - [`service_graph`]: who depends on whom;
 //! - [`supervisor`]: the state machine of the lifecycle: events in, actions out;
 //! - [`probing`]: when a service counts as ready, and when as unhealthy;
+//! - [`planning`]: from what runs to what a changed manifest says;
 //! - [`recycling`]: when a start has run for long enough;
 //! - [`routing`]: who calls and hears whom: balancing, retries, deadlines, streams;
 //! - [`learning`]: what has to be granted to a service that was watched;
@@ -14,6 +15,7 @@ pub mod learning;
 pub mod manifest;
 pub mod name;
 pub mod permissions;
+pub mod planning;
 pub mod probing;
 pub mod recycling;
 mod replica;

@@ -47,6 +47,13 @@ impl Facts {
         *known = Start { code_sha256, checks, over: true, ..Start::default() };
     }
 
+    /// What code the starts of a service run that are there.
+    pub(crate) fn code_of(&self, service: &orchestrator_core::ServiceName) -> impl Iterator<Item = &str> {
+        let there =
+            self.starts.iter().filter(move |(start, known)| start.replica.service == *service && !known.over);
+        there.filter_map(|(_, known)| known.code_sha256.as_deref())
+    }
+
     /// The service is no longer part of the project.
     pub(crate) fn forget(&mut self, service: &orchestrator_core::ServiceName) {
         self.starts.retain(|start, _| start.replica.service != *service);

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use orchestrator_core::planning::Step;
 use orchestrator_core::report::{Finish, Snapshot};
 use orchestrator_core::routing::Fault;
 use orchestrator_core::supervisor::{Refusal, Request, Unmet};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::applying::{Apply, ApplyAsk, ApplyError, ManifestReader};
 use crate::event_stream::{EventReader, EventView};
 use crate::log_store::{LogQuery, LogReader, LogView};
 use crate::router::{Answer, OperatorCall, Router};
@@ -22,11 +24,19 @@ pub struct ManagerHandle {
     pub(crate) logs: LogView,
     pub(crate) finish: watch::Receiver<Option<Finish>>,
     pub(crate) router: Router,
+    pub(crate) reader: ManifestReader,
 }
 
-/// A request on its way to the ServicesManager.
+/// Something that is asked for, on its way to the ServicesManager.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) enum Ask {
+    Request(RequestAsk),
+    Apply(Box<ApplyAsk>),
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct RequestAsk {
     /// What is asked for.
     pub(crate) request: Request,
     /// Whether the answer waits until it has come true, or only until it was accepted.
@@ -69,8 +79,23 @@ impl ManagerHandle {
 
     async fn ask(&self, request: Request, wait: bool) -> Result<(), RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask { request, wait, answer }).await.map_err(|_| RequestError::Ended)?;
+        let ask = Ask::Request(RequestAsk { request, wait, answer });
+        self.asks.send(ask).await.map_err(|_| RequestError::Ended)?;
         answered.await.map_err(|_| RequestError::Ended)?
+    }
+
+    /// Reads the manifest anew and has the project become what it says now; what does not differ is not touched. Answers with
+    /// what was done, or what would be.
+    ///
+    /// # Errors
+    /// Where the manifest is wrong, or something of it cannot be had; and where what was begun does not come true.
+    pub async fn apply(&self, apply: Apply) -> Result<Vec<Step>, ApplyError> {
+        let Apply { file, variables, dry_run, wait } = apply;
+        let prepared = self.reader.prepare(file, variables).await?;
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Apply(Box::new(ApplyAsk { prepared, dry_run, wait, answer }));
+        self.asks.send(ask).await.map_err(|_| ApplyError::Ended)?;
+        answered.await.map_err(|_| ApplyError::Ended)?
     }
 
     /// The project as it is now.

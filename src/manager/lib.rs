@@ -10,6 +10,7 @@
 //!        +---- LogStore (a writer thread, bounded) <------ lines ----------+
 //! ```
 
+mod applying;
 mod carry;
 mod children;
 mod config_store;
@@ -39,6 +40,7 @@ mod service_controller;
 mod services_manager;
 mod shipment;
 
+pub use applying::{Apply, ApplyError, Fresh, ManifestReader};
 pub use children::ChildReader;
 pub use confinement::Runtime;
 pub use environment::{

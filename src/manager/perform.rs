@@ -37,6 +37,7 @@ impl ServicesManager {
                 self.services.remove(&service);
                 self.facts.forget(&service);
                 self.router.forget(&service);
+                self.listeners.forget(&service);
             }
             Action::Report(kind) => self.report(kind),
             Action::Finish(finish) => self.finish = Some(finish),

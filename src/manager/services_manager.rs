@@ -25,7 +25,7 @@ use crate::environment::{Containers, Engine, EngineError, EnvironmentError, Keep
 use crate::event_stream::{EventStream, now_millis};
 use crate::facts::Facts;
 use crate::gateway::Gateway;
-use crate::handle::{Ask, ManagerHandle, RequestError};
+use crate::handle::{Ask, ManagerHandle, RequestAsk, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
 use crate::listeners::{BindError, Listeners};
 use crate::log_store::LogStore;
@@ -35,7 +35,7 @@ use crate::recycling::first_look;
 use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
-use crate::{ChildReader, Embedded, Plugins, Project, ProjectLock, preflight};
+use crate::{ChildReader, Embedded, ManifestReader, Plugins, Project, ProjectLock, preflight};
 
 /// How many requests may wait to be heard.
 const ASKS: usize = 64;
@@ -112,6 +112,8 @@ pub struct Launch {
     pub lock: ProjectLock,
     /// What reads the children that its services open.
     pub children: ChildReader,
+    /// What reads its manifest anew.
+    pub reader: ManifestReader,
     /// The file that keeps what the names of images mean, `orchestrator.lock` beside the manifest. Read and written only
     /// where there is a container with an image of its own.
     pub image_lock: PathBuf,
@@ -241,8 +243,18 @@ impl ServicesManager {
     /// # Errors
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        let Launch { manifest, plugins, embedded, project, lock, children, image_lock, on_pull, recording } =
-            launch;
+        let Launch {
+            manifest,
+            plugins,
+            embedded,
+            project,
+            lock,
+            children,
+            reader,
+            image_lock,
+            on_pull,
+            recording,
+        } = launch;
         let images = Images { kept_in: &image_lock, on_pull };
         let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock, images).await;
         let prepared = prepared.inspect_err(|_| {
@@ -308,6 +320,7 @@ impl ServicesManager {
             logs: manager.logs.view(),
             finish: finished,
             router: manager.router.clone(),
+            reader,
         };
         tokio::spawn(async move {
             let ended = manager.run(asked, inputs).await;
@@ -376,6 +389,13 @@ impl ServicesManager {
     }
 
     fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Request(ask) => self.request(ask),
+            Ask::Apply(ask) => self.apply(*ask),
+        }
+    }
+
+    fn request(&mut self, ask: RequestAsk) {
         let goal = Goal::of(&ask.request);
         match self.supervisor.handle(self.now(), Event::Request(ask.request)) {
             Err(refusal) => answer(ask.answer, Err(refusal.into())),

@@ -140,6 +140,15 @@ impl Shipper {
         Self { programs, ..self }
     }
 
+    /// The same, with what another one knows of images.
+    pub(crate) fn with_programs_of(self, other: &Self) -> Self {
+        self.with_programs(other.programs.clone())
+    }
+
+    pub(crate) fn knows_image(&self, image: &str) -> bool {
+        self.programs.contains_key(image)
+    }
+
     /// Whether a service can be run on this host.
     pub(crate) fn check(&self, service: &Service) -> Result<(), ShipperError> {
         if let Err(source) = secrets::read(service) {
@@ -181,10 +190,7 @@ impl Shipper {
         let Some((runtime, files)) = self.plugins.runtime(&service.runtime) else {
             return Err(GatherError::Plugin(service.runtime.clone()));
         };
-        let mut gathered = Gathered::of(files);
-        let code = self.gather_code(service, runtime, &mut gathered)?;
-        let entries = gathered.entries;
-        bundle::check(&entries)?;
+        let (entries, code) = gather_files(service, runtime, files)?;
         let order = Order {
             service: service.name.to_string(),
             replica,
@@ -200,6 +206,13 @@ impl Shipper {
             longest_message: service.permissions.limits.message,
         };
         Ok(Shipment { entries, order, protocol: runtime.protocol })
+    }
+
+    /// What the service's code is now, in hexadecimal.
+    pub(crate) fn digest(&self, service: &Service) -> Result<String, GatherError> {
+        let plugin = self.plugins.runtime(&service.runtime);
+        let (runtime, files) = plugin.ok_or_else(|| GatherError::Plugin(service.runtime.clone()))?;
+        Ok(bundle::digest(&gather_files(service, runtime, files)?.0))
     }
 
     /// Nothing is shipped: what the image has in it runs.
@@ -259,46 +272,57 @@ impl Shipper {
         env.extend(service.env.clone());
         env
     }
+}
 
-    /// Adds the code's files, and answers which of them is run, relative to the root folder.
-    fn gather_code(
-        &self,
-        service: &Service,
-        runtime: &RuntimeSpec,
-        gathered: &mut Gathered,
-    ) -> Result<String, GatherError> {
-        let runs_itself = runtime.command.first().is_some_and(|program| program == "{code}");
-        match &service.code {
-            Code::Inline(text) => {
-                let label = service.name.as_str().rsplit('/').next().unwrap_or_default();
-                // As a folder's entry would end, so that the runtime takes it for what it is.
-                let ending = runtime.entries.first().and_then(|entry| Some(entry.rsplit_once('.')?.1));
-                let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
-                let name = format!("{CODE}/{label}{ending}");
-                gathered.add(entry(&name, Path::new(&name), runs_itself, text.clone().into())?)?;
-                Ok(name)
+/// The files of the plugin and of the service's code, and which of them is run, relative to the root folder.
+fn gather_files(
+    service: &Service,
+    runtime: &RuntimeSpec,
+    plugin: &[Entry],
+) -> Result<(Vec<Entry>, String), GatherError> {
+    let mut gathered = Gathered::of(plugin);
+    let code = gather_code(service, runtime, &mut gathered)?;
+    bundle::check(&gathered.entries)?;
+    Ok((gathered.entries, code))
+}
+
+/// Adds the code's files, and answers which of them is run, relative to the root folder.
+fn gather_code(
+    service: &Service,
+    runtime: &RuntimeSpec,
+    gathered: &mut Gathered,
+) -> Result<String, GatherError> {
+    let runs_itself = runtime.command.first().is_some_and(|program| program == "{code}");
+    match &service.code {
+        Code::Inline(text) => {
+            let label = service.name.as_str().rsplit('/').next().unwrap_or_default();
+            // As a folder's entry would end, so that the runtime takes it for what it is.
+            let ending = runtime.entries.first().and_then(|entry| Some(entry.rsplit_once('.')?.1));
+            let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
+            let name = format!("{CODE}/{label}{ending}");
+            gathered.add(entry(&name, Path::new(&name), runs_itself, text.clone().into())?)?;
+            Ok(name)
+        }
+        Code::Path(path) if is_folder(path)? => {
+            let root =
+                path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
+            gathered.add_folder(&root, &root, CODE)?;
+            let there = |name: &&String| path.join(name).is_file();
+            let run = runtime.entries.iter().find(there).ok_or_else(|| GatherError::NoEntry {
+                folder: path.clone(),
+                tried: runtime.entries.join(", "),
+            })?;
+            Ok(format!("{CODE}/{run}"))
+        }
+        Code::Image => Ok(String::new()),
+        Code::Path(path) => {
+            if runs_itself && !is_executable(path) {
+                return Err(GatherError::NotExecutable(path.clone()));
             }
-            Code::Path(path) if is_folder(path)? => {
-                let root =
-                    path.canonicalize().map_err(|source| GatherError::Read { path: path.clone(), source })?;
-                gathered.add_folder(&root, &root, CODE)?;
-                let there = |name: &&String| path.join(name).is_file();
-                let run = runtime.entries.iter().find(there).ok_or_else(|| GatherError::NoEntry {
-                    folder: path.clone(),
-                    tried: runtime.entries.join(", "),
-                })?;
-                Ok(format!("{CODE}/{run}"))
-            }
-            Code::Image => Ok(String::new()),
-            Code::Path(path) => {
-                if runs_itself && !is_executable(path) {
-                    return Err(GatherError::NotExecutable(path.clone()));
-                }
-                let name = path.file_name().unwrap_or(OsStr::new("main"));
-                let name = format!("{CODE}/{}", name.to_string_lossy());
-                gathered.add_file(path, &name)?;
-                Ok(name)
-            }
+            let name = path.file_name().unwrap_or(OsStr::new("main"));
+            let name = format!("{CODE}/{}", name.to_string_lossy());
+            gathered.add_file(path, &name)?;
+            Ok(name)
         }
     }
 }

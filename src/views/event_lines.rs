@@ -27,6 +27,10 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             format!("{service} runs without {permission}, which is soft: this host has no {missing}")
         }
         EventKind::Child { service, created } => child(service, *created),
+        EventKind::Applied { steps } => {
+            let steps: Vec<_> = steps.iter().map(ToString::to_string).collect();
+            format!("the manifest has changed: {}", steps.join(", "))
+        }
         EventKind::Closing { cause } => format!("closing in order: {}", said_cause(cause)),
         EventKind::Finished { finish } => finished(finish),
     };
@@ -47,6 +51,7 @@ pub fn is_news(event: &Event) -> bool {
         | EventKind::NotReloaded(_)
         | EventKind::Exception { .. }
         | EventKind::Refused { .. }
+        | EventKind::Applied { .. }
         | EventKind::Unenforced { .. } => true,
         EventKind::Service { state, why, .. } => is_told(*state, why.as_ref()),
         EventKind::Closing { cause } => !matches!(cause, FinishCause::Asked | FinishCause::Killed),

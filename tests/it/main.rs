@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 
+mod apply;
 mod backends;
 mod calls;
 mod cli;

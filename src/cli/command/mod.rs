@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod apply;
 mod call;
 mod check;
 mod completions;
@@ -53,6 +54,8 @@ pub(crate) enum Verb {
     Restart(services::Args),
     /// Replace running services by what their files are now, while others go on using them
     Reload(reload::Args),
+    /// Have a running project become what its manifest says now, and touch nothing else
+    Apply(apply::Args),
     /// Have more replicas of a running service, or fewer
     Scale(scale::Args),
     /// Call a method of a running service
@@ -97,6 +100,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Stop(args) => services::run("stop", args, context).await,
         Verb::Restart(args) => services::run("restart", args, context).await,
         Verb::Reload(args) => reload::run(args, context).await,
+        Verb::Apply(args) => apply::run(args, context).await,
         Verb::Scale(args) => scale::run(args, context).await,
         Verb::Call(args) => call::run(args, context).await,
         Verb::Emit(args) => call::emit(args, context).await,

@@ -1,4 +1,5 @@
-//! `orchestrator up`: starts the services of a manifest, in order, and shows what they write until they have ended.
+//! `orchestrator up`: starts the services of a manifest, in order, and shows what they write until they have ended. A project
+//! that runs already becomes what its manifest says.
 
 use std::io::{stderr, stdout};
 use std::path::PathBuf;
@@ -6,20 +7,25 @@ use std::time::Duration;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::permissions::Sandbox;
+use orchestrator_core::planning::Step;
 use orchestrator_core::supervisor::Request;
 use orchestrator_manager::{
     Launch, LaunchError, ManagerHandle, Plugins, Project, ProjectError, Recording, ServicesManager,
 };
+use orchestrator_views::control_api::wire::Services;
 use orchestrator_views::control_api::{self, ControlApi};
+use tokio::sync::mpsc;
 
+use super::apply::{Way, apply, follow};
 use super::detach;
 use super::watch::watch;
 use crate::Context;
 use crate::client::Client;
 use crate::exit_code::Code;
 use crate::failure::{Failure, Outcome, chain};
+use crate::file_watch::FileWatch;
 use crate::interrupts::Interrupts;
-use crate::load::{Loaded, child_reader};
+use crate::load::{Loaded, child_reader, manifest_reader};
 use crate::news::News;
 use crate::output::note;
 use crate::pull::show_pull;
@@ -29,6 +35,9 @@ use crate::writer::Writer;
 
 /// What keeps the meaning of images' names, beside the manifest.
 pub(super) const IMAGE_LOCK: &str = "orchestrator.lock";
+
+/// How many complaints wait to be shown.
+const COMPLAINTS: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,6 +51,9 @@ pub(crate) struct Args {
     /// The same as --detach
     #[arg(long)]
     wait: bool,
+    /// Follow changes of the manifest and the code, as 'apply' does
+    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    watch: bool,
     /// How long to wait with --detach
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(super) timeout: Option<Duration>,
@@ -58,14 +70,41 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let (loaded, plugins) = load_manifest(file, &context.embedded, context.terminal.colour)?;
     refuse_unconfined(&loaded.manifest, args.allow_unconfined)?;
     let project = Project::of_user(loaded.manifest.name.clone());
+    let way = Way { dry_run: false, wait: true, allow_unconfined: args.allow_unconfined };
+    if project.answers() && !args.detached {
+        return again(&loaded, &project, args.services, way).await;
+    }
     if (args.detach || args.wait) && !args.detached {
-        refuse_second(&project).await?;
         return detach::run(&loaded, &project, &args, context).await;
     }
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
     let wanted = if args.services.is_empty() { names } else { args.services };
     let writer = Writer::new(stdout(), stderr())?;
-    Launched::new(loaded, plugins, None, context).await?.run(wanted, context, writer).await
+    let files = args.watch.then(|| FileWatch::of(&loaded)).transpose()?;
+    let launched = Launched::new(loaded, plugins, None, context).await?;
+    let Some(files) = files else { return launched.run(wanted, context, writer).await };
+    let (complain, complaints) = mpsc::channel(COMPLAINTS);
+    let tell = |said: Result<Vec<Step>, Failure>| {
+        if let Err(failure) = said {
+            // Who cannot keep up with them misses some.
+            let _ = complain.try_send(failure.text(context.terminal.palette()));
+        }
+    };
+    tokio::select! {
+        outcome = launched.telling(complaints).run(wanted, context, writer) => outcome,
+        ended = follow(files, file, way, context, tell) => Err(ended),
+    }
+}
+
+/// The project runs already: it becomes what its manifest says, and these are started, where some are named.
+async fn again(loaded: &Loaded, project: &Project, services: Vec<ServiceName>, way: Way) -> Outcome {
+    note(&format!("project '{}' runs already: it becomes what its manifest says now", project.name()));
+    let done = apply(loaded, way).await?;
+    if !services.is_empty() {
+        let client = Client::new(&project.control_socket());
+        client.post("/v1/services/start", &Services { services, wait: true }).await?;
+    }
+    Ok(done)
 }
 
 /// A project that has been launched, with nothing started yet.
@@ -75,6 +114,8 @@ pub(super) struct Launched {
     interrupts: Interrupts,
     /// What its replicas are called.
     prefixes: Vec<String>,
+    /// What is shown besides what the project says.
+    complaints: mpsc::Receiver<String>,
 }
 
 impl Launched {
@@ -95,6 +136,7 @@ impl Launched {
         let prefixes = prefixes(&loaded.manifest);
         let launch = Launch {
             children: child_reader(&loaded, plugins.catalog().clone()),
+            reader: manifest_reader(&loaded, context.embedded),
             manifest: loaded.manifest,
             plugins,
             embedded: context.embedded,
@@ -106,7 +148,8 @@ impl Launched {
         };
         let handle = ServicesManager::launch(launch).await.map_err(|error| launch_failed(&error))?;
         let api = control_api::serve(handle.clone(), &project.control_socket())?;
-        Ok(Self { handle, api, interrupts, prefixes })
+        let (_, complaints) = mpsc::channel(1);
+        Ok(Self { handle, api, interrupts, prefixes, complaints })
     }
 
     /// The same, and after this time it is asked to end.
@@ -115,23 +158,31 @@ impl Launched {
         self
     }
 
+    /// The same, and shows these texts, too.
+    fn telling(self, complaints: mpsc::Receiver<String>) -> Self {
+        Self { complaints, ..self }
+    }
+
     /// Starts services, with what they depend on, and shows what happens until everything has ended.
     pub(super) async fn run(self, wanted: Vec<ServiceName>, context: &Context, writer: Writer) -> Outcome {
-        let Self { handle, api, interrupts, prefixes } = self;
+        let Self { handle, api, interrupts, prefixes, complaints } = self;
         let news = News::of(&handle)?;
         if let Err(error) = handle.submit(Request::Start(wanted)).await {
             let _ = handle.request(Request::Shutdown).await;
             return Err(Failure::new(Code::Usage, error.to_string()));
         }
         let screen = Screen::new(context.terminal, prefixes);
-        let outcome = watch(handle, news, interrupts, screen, writer).await;
+        let outcome = watch(handle, news, interrupts, complaints, screen, writer).await;
         api.end().await;
         outcome
     }
 }
 
 /// Nobody is to find out afterwards that a service was not held.
-fn refuse_unconfined(manifest: &orchestrator_core::manifest::Manifest, allowed: bool) -> Result<(), Failure> {
+pub(super) fn refuse_unconfined(
+    manifest: &orchestrator_core::manifest::Manifest,
+    allowed: bool,
+) -> Result<(), Failure> {
     let unconfined = manifest.services.values().filter(|service| service.sandbox == Sandbox::None);
     let names: Vec<_> = unconfined.map(|service| service.name.as_str()).collect();
     if allowed || names.is_empty() {
@@ -139,10 +190,6 @@ fn refuse_unconfined(manifest: &orchestrator_core::manifest::Manifest, allowed: 
     }
     let text = format!("'sandbox: none' lets {} do whatever you may", names.join(", "));
     Err(Failure::new(Code::Unenforceable, text).hint("remove it, or say --allow-unconfined"))
-}
-
-async fn refuse_second(project: &Project) -> Result<(), Failure> {
-    if project.answers() { Err(already_running(project).await) } else { Ok(()) }
 }
 
 async fn already_running(project: &Project) -> Failure {

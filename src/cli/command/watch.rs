@@ -8,6 +8,7 @@ use std::time::Duration;
 use orchestrator_core::report::{Finish, FinishCause};
 use orchestrator_core::supervisor::Request;
 use orchestrator_manager::ManagerHandle;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::exit_code::Code;
@@ -15,7 +16,7 @@ use crate::failure::Outcome;
 use crate::interrupts::Interrupts;
 use crate::news::News;
 use crate::screen::Screen;
-use crate::writer::{PATIENCE, Writer};
+use crate::writer::{PATIENCE, Text, Writer};
 
 /// How often the table of a start is painted.
 const REPAINT: Duration = Duration::from_millis(100);
@@ -25,6 +26,7 @@ pub(crate) async fn watch(
     mut handle: ManagerHandle,
     mut news: News,
     mut interrupts: Interrupts,
+    mut complaints: mpsc::Receiver<String>,
     mut screen: Screen,
     writer: Writer,
 ) -> Outcome {
@@ -37,6 +39,7 @@ pub(crate) async fn watch(
                 writer.now(Screen::answer(wish));
                 ask(&handle, wish.request(&handle.snapshot())).await;
             }
+            Some(text) = complaints.recv() => writer.now(Text::Err(text)),
             () = writer.gone(), if !gone => {
                 gone = true;
                 ask(&handle, Request::Shutdown).await;

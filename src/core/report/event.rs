@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NotReloaded, State, Why};
 use crate::name::{Generation, ReplicaId, ServiceName};
+use crate::planning::Step;
 
 /// Something that happened in a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,6 +112,11 @@ pub enum EventKind {
         service: ServiceName,
         /// True when it was created, false when it was forgotten.
         created: bool,
+    },
+    /// The project becomes what its manifest says now.
+    Applied {
+        /// What is done for that.
+        steps: Vec<Step>,
     },
     /// The project is closing, for this cause.
     Closing {

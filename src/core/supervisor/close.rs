@@ -123,17 +123,17 @@ impl Supervisor {
                 stay.for_each(|replica| replica.life = Life::Closed(Rest::Idle));
             }
         }
-        changed | self.forget_children()
+        changed | self.forget_what_is_gone()
     }
 
-    /// Forgets the closed children of parents that no longer run, and those that were removed (lifecycle rule 6).
-    fn forget_children(&mut self) -> bool {
+    /// Forgets the closed children of parents that no longer run (lifecycle rule 6), and whatever was removed.
+    fn forget_what_is_gone(&mut self) -> bool {
         let leaves = |place: &usize| {
             let node = &self.nodes[*place];
-            let Some(parent) = node.spec.name.parent().and_then(|parent| self.graph.place(&parent)) else {
-                return false;
+            let orphaned = match node.spec.name.parent().and_then(|parent| self.graph.place(&parent)) {
+                Some(parent) => !self.nodes[parent].is_running() || self.nodes[parent].closing.is_some(),
+                None => false,
             };
-            let orphaned = !self.nodes[parent].is_running() || self.nodes[parent].closing.is_some();
             let last = self.graph.dependents(*place).is_empty();
             node.is_closed() && last && (node.removing || orphaned)
         };
@@ -145,7 +145,9 @@ impl Supervisor {
         }
         let service = gone.spec.name.clone();
         self.actions.push(Action::Forget(service.clone()));
-        self.actions.push(Action::Report(EventKind::Child { service, created: false }));
+        if service.parent().is_some() {
+            self.actions.push(Action::Report(EventKind::Child { service, created: false }));
+        }
         // Taking away what nothing depends on leaves a graph a graph.
         self.reorder(nodes).is_ok()
     }

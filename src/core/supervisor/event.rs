@@ -45,6 +45,8 @@ pub enum Request {
     /// Have so many replicas of a service. New ones start when the service runs; those that are too many close, the last
     /// ones first, while the others serve on.
     Scale(ServiceName, NonZeroU32),
+    /// Become what a changed manifest says.
+    Apply(Changes),
     /// Add a child service below a running parent; it starts at once, and goes with the start of its parent that opens it.
     Create {
         /// The child.
@@ -58,4 +60,19 @@ pub enum Request {
     Shutdown,
     /// Destroy every environment now, in no order. Final.
     Kill,
+}
+
+/// How a project differs from what it is to be. Children are not spoken of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// All services that there are to be. What is there and not among them is closed and forgotten.
+    pub services: Vec<NodeSpec>,
+    /// Those that are new, and are started.
+    pub started: Vec<ServiceName>,
+    /// Those whose replicas are replaced, as by [`Request::Reload`].
+    pub reloaded: Vec<ServiceName>,
+    /// Those that are closed with what depends on them and started again, as by [`Request::Restart`].
+    pub restarted: Vec<ServiceName>,
+    /// Those that have another number of replicas now. The others keep theirs, whatever they were scaled to.
+    pub scaled: Vec<ServiceName>,
 }

@@ -1,7 +1,7 @@
 //! [`Goal`]: what a request was for, and whether it has come true. Every request settles: what can no longer come
 //! true by itself is unmet, and says why.
 
-use super::{Ending, Request, Supervisor};
+use super::{Changes, Ending, Request, Supervisor};
 use crate::manifest::Kind;
 use crate::name::ServiceName;
 use crate::report::{NotReloaded, Why};
@@ -18,6 +18,8 @@ pub enum Goal {
     Reloaded(Vec<ServiceName>),
     /// This has as many replicas as it shall have, and they run if it shall run.
     Scaled(ServiceName),
+    /// What differed does not differ any more.
+    Applied(Box<Changes>),
     /// The project has ended.
     Finished,
 }
@@ -57,6 +59,7 @@ impl Goal {
             Request::Create { child, .. } => Self::Running(vec![child.name.clone()]),
             Request::Stop(services) => Self::Closed(services.clone()),
             Request::Remove(service) => Self::Closed(vec![service.clone()]),
+            Request::Apply(changes) => Self::Applied(Box::new(changes.clone())),
             Request::Shutdown | Request::Kill => Self::Finished,
         }
     }
@@ -84,20 +87,46 @@ impl Supervisor {
                 }
             }
             Goal::Running(services) => self.settled_running(services),
-            Goal::Reloaded(services) => {
-                // One that failed does not keep the others from it.
-                if services.iter().any(|name| self.may_be_reloaded(name)) {
-                    return None;
-                }
-                if let Some(unmet) = services.iter().find_map(|name| self.not_reloaded(name)) {
-                    return Some(Err(unmet));
-                }
-                // Until then an old start may still accept connections.
-                if services.iter().any(|name| self.has_second_starts(name)) {
-                    return None;
-                }
-                self.settled_running(services)
-            }
+            Goal::Reloaded(services) => self.settled_reloaded(services),
+            Goal::Applied(changes) => self.settled_applied(changes),
+        }
+    }
+
+    fn settled_reloaded(&self, services: &[ServiceName]) -> Option<Result<(), Unmet>> {
+        // One that failed does not keep the others from it.
+        if services.iter().any(|name| self.may_be_reloaded(name)) {
+            return None;
+        }
+        if let Some(unmet) = services.iter().find_map(|name| self.not_reloaded(name)) {
+            return Some(Err(unmet));
+        }
+        // Until then an old start may still accept connections.
+        if services.iter().any(|name| self.has_second_starts(name)) {
+            return None;
+        }
+        self.settled_running(services)
+    }
+
+    /// What a person has stopped is not waited for.
+    fn settled_applied(&self, changes: &Changes) -> Option<Result<(), Unmet>> {
+        let wanted =
+            |name: &&ServiceName| self.graph.place(name).is_some_and(|place| self.nodes[place].wanted);
+        let those = |names: &[ServiceName]| names.iter().filter(wanted).cloned().collect::<Vec<_>>();
+        let declared = |node: &ServiceNode| node.spec.name.parent().is_none();
+        let stays = |node: &ServiceNode| changes.services.iter().any(|spec| spec.name == node.spec.name);
+        let removed = !self.nodes.iter().any(|node| declared(node) && !stays(node));
+        let all = [
+            self.settled_reloaded(&those(&changes.reloaded)),
+            self.settled_running(&those(&changes.restarted)),
+            self.settled_running(&those(&changes.started)),
+            self.settled_running(&those(&changes.scaled)),
+            removed.then_some(Ok(())),
+        ];
+        // What cannot come true any more is told when the rest has been settled, too.
+        if all.contains(&None) {
+            None
+        } else {
+            all.into_iter().flatten().find(Result::is_err).or(Some(Ok(())))
         }
     }
 

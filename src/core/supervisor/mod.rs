@@ -19,6 +19,7 @@
 //! (`close.rs`), what may start (`start.rs`) and what may be replaced (`reload.rs`), whether the project has ended (`finish.rs`).
 
 mod action;
+mod apply;
 mod close;
 mod crash;
 mod event;
@@ -43,7 +44,7 @@ use crate::service_graph::{GraphError, ServiceGraph};
 use crate::service_node::{NodeSpec, ServiceNode};
 
 pub use action::Action;
-pub use event::{Event, Request};
+pub use event::{Changes, Event, Request};
 pub use goal::{Goal, Unmet};
 pub use refusal::Refusal;
 pub use timers::{Moment, Timer};

@@ -36,6 +36,7 @@ impl Supervisor {
                 places.iter().for_each(|place| self.nodes[*place].restarting = true);
             }
             Request::Reload(names) => return self.reload(&names),
+            Request::Apply(changes) => return self.apply(changes),
             Request::Scale(name, replicas) => return self.scale(&name, replicas),
             Request::Create { child, opener } => return self.create_child(child, opener),
             Request::Remove(name) => {

@@ -16,7 +16,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orchestrator_core::ServiceName;
@@ -44,8 +44,21 @@ pub(crate) struct Passed {
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     services: HashMap<ServiceName, OfService>,
-    /// The Unix sockets that were made, to be removed.
-    paths: Vec<PathBuf>,
+}
+
+/// Sockets that are to be those of a project.
+#[derive(Debug)]
+pub(crate) struct Staged(Vec<(ServiceName, watch::Sender<Attendance>, Vec<Next>)>);
+
+/// One of them.
+#[derive(Debug)]
+enum Next {
+    /// It is there already, at this place among the sockets of its service; and what it is called now.
+    There {
+        place: usize,
+        name: String,
+    },
+    New(Socket),
 }
 
 /// The sockets of a service.
@@ -53,8 +66,6 @@ pub(crate) struct Listeners {
 struct OfService {
     sockets: Vec<Socket>,
     attendance: watch::Sender<Attendance>,
-    /// They see to who comes while nobody serves.
-    keepers: JoinSet<()>,
 }
 
 /// The places of replicas, from 0.
@@ -70,17 +81,32 @@ struct Attendance {
 #[derive(Debug)]
 struct Socket {
     name: String,
+    /// What the manifest asked for when it was bound.
+    wanted: manifest::Listener,
     /// Where it is reached, as processes are told.
     address: String,
     bound: Bound,
+    keepers: Keepers,
 }
+
+/// Tasks that see to who comes while nobody serves.
+#[derive(Debug, Default)]
+struct Keepers(JoinSet<()>);
+
+/// A file that was made, and goes with this.
+#[derive(Debug)]
+struct Made(PathBuf);
 
 #[derive(Debug)]
 enum Bound {
     /// One for each replica, in the order in which they began to listen; for HTTP, the door's began before them.
     Tcp { address: SocketAddr, http: bool, slots: Vec<Arc<OwnedFd>> },
     /// One for all of them.
-    Unix(Arc<OwnedFd>),
+    Unix {
+        socket: Arc<OwnedFd>,
+        #[expect(dead_code, reason = "kept for its end")]
+        path: Made,
+    },
 }
 
 impl Listeners {
@@ -90,24 +116,56 @@ impl Listeners {
     /// With the first that cannot be had. None is kept then.
     pub(crate) fn bind<'a>(services: impl Iterator<Item = &'a Service>) -> Result<Self, BindError> {
         let mut listeners = Self::default();
-        for service in services.filter(|service| !service.listen.is_empty()) {
-            let mut of_service = OfService::default();
-            for listener in &service.listen {
-                let refused = |why| BindError::new(service, listener, why);
-                if let ListenAddress::Unix(path) = &listener.address {
-                    of_service.add_unix(&service.name, listener, bind::unix(path).map_err(refused)?);
-                    listeners.paths.push(path.clone());
-                } else {
-                    let address = bind::claim(&listener.address).map_err(refused)?;
-                    let added = of_service.add_tcp(&service.name, listener, address);
-                    added.map_err(|error| refused(error.into()))?;
-                }
-            }
-            let grown = of_service.grow(&service.name, service.replicas.get() as usize);
-            grown.map_err(|error| BindError::new(service, &service.listen[0], error.into()))?;
-            listeners.services.insert(service.name.clone(), of_service);
-        }
+        let staged = listeners.stage(services)?;
+        listeners.commit(staged);
         Ok(listeners)
+    }
+
+    /// Binds what these services listen on and there is not yet.
+    ///
+    /// # Errors
+    /// With the first that cannot be had. Nothing has changed then.
+    pub(crate) fn stage<'a>(&self, services: impl Iterator<Item = &'a Service>) -> Result<Staged, BindError> {
+        let mut staged = Vec::new();
+        for service in services.filter(|service| !service.listen.is_empty()) {
+            let before = self.services.get(&service.name);
+            let attendance = before.map_or_else(watch::Sender::default, |before| before.attendance.clone());
+            let mut sockets = Vec::new();
+            for listener in &service.listen {
+                let there =
+                    before.and_then(|before| before.sockets.iter().position(|there| there.is(listener)));
+                sockets.push(match there {
+                    Some(place) => Next::There { place, name: listener.name.clone() },
+                    None => Next::New(Socket::new(service, listener, &attendance)?),
+                });
+            }
+            staged.push((service.name.clone(), attendance, sockets));
+        }
+        Ok(Staged(staged))
+    }
+
+    /// From now on these are the sockets; those that were not staged are closed.
+    pub(crate) fn commit(&mut self, staged: Staged) {
+        let mut before = std::mem::take(&mut self.services);
+        for (service, attendance, sockets) in staged.0 {
+            let mut old: Vec<_> =
+                before.remove(&service).into_iter().flat_map(|old| old.sockets).map(Some).collect();
+            let ready = attendance.borrow().ready.clone();
+            let sockets = sockets.into_iter().filter_map(|next| match next {
+                Next::There { place, name } => old[place].take().map(|socket| Socket { name, ..socket }),
+                Next::New(socket) => {
+                    // The next start of who is ready will serve it.
+                    socket.steer(&ready);
+                    Some(socket)
+                }
+            });
+            self.services.insert(service, OfService { sockets: sockets.collect(), attendance });
+        }
+    }
+
+    /// A service is no longer part of the project.
+    pub(crate) fn forget(&mut self, service: &ServiceName) {
+        self.services.remove(service);
     }
 
     /// What a start of the replica with this number is given, from 1. From then on nobody else touches the sockets.
@@ -129,7 +187,7 @@ impl Listeners {
         for Socket { name, address, bound, .. } in &of_service.sockets {
             let socket = match bound {
                 Bound::Tcp { slots, .. } => &slots[place as usize],
-                Bound::Unix(socket) => socket,
+                Bound::Unix { socket, .. } => socket,
             };
             passed.sockets.push(socket.try_clone()?);
             passed.listen.push(Listener { name: name.clone(), address: address.clone() });
@@ -160,83 +218,102 @@ impl Listeners {
     }
 }
 
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        for path in &self.paths {
-            // Somebody may have removed it.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 impl OfService {
-    fn add_unix(&mut self, service: &ServiceName, listener: &manifest::Listener, socket: OwnedFd) {
-        let socket = Arc::new(socket);
-        self.watch(service, &socket, Whose::All { http: listener.is_http() });
-        let bound = Bound::Unix(socket);
-        self.sockets.push(Socket {
-            name: listener.name.clone(),
-            address: listener.address.to_string(),
-            bound,
-        });
-    }
-
-    fn add_tcp(
-        &mut self,
-        service: &ServiceName,
-        listener: &manifest::Listener,
-        address: SocketAddr,
-    ) -> io::Result<()> {
-        let http = listener.is_http();
-        if http {
-            let socket = bind::tcp(address)?;
-            // Nobody is ready yet.
-            steer(socket.as_fd(), &[0])?;
-            let attendance = self.attendance.subscribe();
-            let door = Door { service: service.clone(), socket, address, attendance };
-            self.keep(service, door.keep());
-        }
-        let bound = Bound::Tcp { address, http, slots: Vec::new() };
-        self.sockets.push(Socket { name: listener.name.clone(), address: address.to_string(), bound });
-        Ok(())
-    }
-
     /// Makes sockets for so many replicas, where there are fewer.
     fn grow(&mut self, service: &ServiceName, replicas: usize) -> io::Result<()> {
-        let mut grown = Vec::new();
-        for socket in &mut self.sockets {
-            if let Bound::Tcp { address, http, slots } = &mut socket.bound {
-                for place in (0..).take(replicas).skip(slots.len()) {
-                    let slot = Arc::new(bind::tcp(*address)?);
-                    slots.push(Arc::clone(&slot));
-                    grown.push((slot, Whose::One { place, address: *address, http: *http }));
-                }
-            }
-        }
-        for (slot, whose) in grown {
-            self.watch(service, &slot, whose);
-        }
-        Ok(())
-    }
-
-    /// Has somebody see to a socket while no process has it.
-    fn watch(&mut self, service: &ServiceName, socket: &Arc<OwnedFd>, whose: Whose) {
-        let attendance = self.attendance.subscribe();
-        let (socket, service) = (Arc::clone(socket), service.clone());
-        self.keep(&service.clone(), Orphan { service, socket, whose, attendance }.watch());
-    }
-
-    fn keep(&mut self, service: &ServiceName, keeper: impl Future<Output = io::Result<()>> + Send + 'static) {
-        let service = service.clone();
-        self.keepers.spawn(async move {
-            if let Err(error) = keeper.await {
-                tracing::warn!(%service, %error, "a socket cannot be watched while nobody serves it");
-            }
-        });
+        self.sockets.iter_mut().try_for_each(|socket| socket.grow(service, &self.attendance, replicas))
     }
 }
 
 impl Socket {
+    fn new(
+        service: &Service,
+        listener: &manifest::Listener,
+        attendance: &watch::Sender<Attendance>,
+    ) -> Result<Self, BindError> {
+        let refused = |why| BindError::new(service, listener, why);
+        if let ListenAddress::Unix(path) = &listener.address {
+            let socket = bind::unix(path).map_err(refused)?;
+            return Ok(Self::unix(&service.name, listener, path, socket, attendance));
+        }
+        let address = bind::claim(&listener.address).map_err(refused)?;
+        let tcp = || {
+            let mut socket = Self::tcp(&service.name, listener, address, attendance)?;
+            socket.grow(&service.name, attendance, service.replicas.get() as usize)?;
+            Ok(socket)
+        };
+        tcp().map_err(|error: io::Error| refused(error.into()))
+    }
+
+    fn unix(
+        service: &ServiceName,
+        listener: &manifest::Listener,
+        path: &Path,
+        socket: OwnedFd,
+        attendance: &watch::Sender<Attendance>,
+    ) -> Self {
+        let (socket, http) = (Arc::new(socket), listener.is_http());
+        let mut keepers = Keepers::default();
+        let orphan = Orphan {
+            service: service.clone(),
+            socket: Arc::clone(&socket),
+            whose: Whose::All { http },
+            attendance: attendance.subscribe(),
+        };
+        keepers.keep(service, orphan.watch());
+        let bound = Bound::Unix { socket, path: Made(path.to_owned()) };
+        Self {
+            name: listener.name.clone(),
+            wanted: listener.clone(),
+            address: listener.address.to_string(),
+            bound,
+            keepers,
+        }
+    }
+
+    fn tcp(
+        service: &ServiceName,
+        listener: &manifest::Listener,
+        address: SocketAddr,
+        attendance: &watch::Sender<Attendance>,
+    ) -> io::Result<Self> {
+        let (http, mut keepers) = (listener.is_http(), Keepers::default());
+        if http {
+            let socket = bind::tcp(address)?;
+            // Nobody is ready yet.
+            steer(socket.as_fd(), &[0])?;
+            let attendance = attendance.subscribe();
+            keepers.keep(service, Door { service: service.clone(), socket, address, attendance }.keep());
+        }
+        let bound = Bound::Tcp { address, http, slots: Vec::new() };
+        let (name, wanted) = (listener.name.clone(), listener.clone());
+        Ok(Self { name, wanted, address: address.to_string(), bound, keepers })
+    }
+
+    /// Whether it is what this entry of a manifest asks for, whatever it is called.
+    fn is(&self, listener: &manifest::Listener) -> bool {
+        self.wanted.address == listener.address && self.wanted.is_http() == listener.is_http()
+    }
+
+    /// Makes one more for each further replica.
+    fn grow(
+        &mut self,
+        service: &ServiceName,
+        attendance: &watch::Sender<Attendance>,
+        replicas: usize,
+    ) -> io::Result<()> {
+        let Bound::Tcp { address, http, slots } = &mut self.bound else { return Ok(()) };
+        for place in (0..).take(replicas).skip(slots.len()) {
+            let socket = Arc::new(bind::tcp(*address)?);
+            slots.push(Arc::clone(&socket));
+            let whose = Whose::One { place, address: *address, http: *http };
+            let attendance = attendance.subscribe();
+            self.keepers
+                .keep(service, Orphan { service: service.clone(), socket, whose, attendance }.watch());
+        }
+        Ok(())
+    }
+
     /// New connections go to these members only; where there are none, to the door.
     fn steer(&self, ready: &[u32]) {
         let Bound::Tcp { address, http, slots } = &self.bound else { return };
@@ -250,6 +327,24 @@ impl Socket {
         if let Err(error) = steered {
             tracing::warn!(%address, %error, "connections cannot be steered: the kernel parts them as it does");
         }
+    }
+}
+
+impl Keepers {
+    fn keep(&mut self, service: &ServiceName, keeper: impl Future<Output = io::Result<()>> + Send + 'static) {
+        let service = service.clone();
+        self.0.spawn(async move {
+            if let Err(error) = keeper.await {
+                tracing::warn!(%service, %error, "a socket cannot be watched while nobody serves it");
+            }
+        });
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Somebody may have removed it.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -272,8 +367,10 @@ mod tests {
         manifest::Listener { name: name.into(), address }
     }
 
-    fn of(service: OfService) -> Listeners {
-        Listeners { services: HashMap::from([(name(), service)]), paths: Vec::new() }
+    fn of(socket: impl FnOnce(&watch::Sender<Attendance>) -> Socket) -> Listeners {
+        let attendance = watch::Sender::default();
+        let service = OfService { sockets: vec![socket(&attendance)], attendance };
+        Listeners { services: HashMap::from([(name(), service)]) }
     }
 
     /// Two replicas in these states.
@@ -294,10 +391,9 @@ mod tests {
     #[tokio::test]
     async fn who_has_come_to_a_replica_that_goes_is_carried_to_another() {
         for kind in ["http", "raw"] {
-            let mut service = OfService::default();
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-            service.add_tcp(&name(), &listener(kind, ListenAddress::Tcp(free)), free).unwrap();
-            let mut listeners = of(service);
+            let wanted = listener(kind, ListenAddress::Tcp(free));
+            let mut listeners = of(|attendance| Socket::tcp(&name(), &wanted, free, attendance).unwrap());
             let going = listeners.pass(&name(), 1).unwrap().sockets.remove(0);
             let serving = listeners.pass(&name(), 2).unwrap().sockets.remove(0);
             listeners.attend(&view(["running", "running"]));
@@ -325,10 +421,9 @@ mod tests {
     async fn http_on_a_path_is_told_to_come_again_when_nobody_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let mut service = OfService::default();
         let socket = bind::unix(&path).unwrap();
-        service.add_unix(&name(), &listener("http", ListenAddress::Unix(path.clone())), socket);
-        let listeners = of(service);
+        let wanted = listener("http", ListenAddress::Unix(path.clone()));
+        let listeners = of(|attendance| Socket::unix(&name(), &wanted, &path, socket, attendance));
         let mut client = UnixStream::connect(&path).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let mut heard = String::new();

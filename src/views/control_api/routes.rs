@@ -10,7 +10,7 @@ use futures_util::stream::{self, Stream};
 use orchestrator_core::ServiceName;
 use orchestrator_core::report::Snapshot;
 use orchestrator_core::supervisor::{Refusal, Request};
-use orchestrator_manager::{EventItem, LogItem, LogQuery, ManagerHandle, RequestError};
+use orchestrator_manager::{Apply, ApplyError, EventItem, LogItem, LogQuery, ManagerHandle, RequestError};
 use serde::Serialize;
 
 use super::asked::{Asked, Told, Verb};
@@ -27,6 +27,7 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/events/{event}", post(calls::emit))
         .route("/v1/reload", post(reload))
         .route("/v1/scale", post(scale))
+        .route("/v1/apply", post(apply))
         .route("/v1/shutdown", post(shutdown))
         .fallback(wrong_path)
         .method_not_allowed_fallback(wrong_method)
@@ -53,6 +54,17 @@ impl From<RequestError> for Refused {
             RequestError::Refused(_) => (StatusCode::CONFLICT, "refused"),
             RequestError::Unmet(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unmet"),
             RequestError::Ended => (StatusCode::GONE, "ended"),
+        };
+        Self(status, kind, error.to_string())
+    }
+}
+
+impl From<ApplyError> for Refused {
+    fn from(error: ApplyError) -> Self {
+        let (status, kind) = match &error {
+            ApplyError::Unmet(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unmet"),
+            ApplyError::Ended => (StatusCode::GONE, "ended"),
+            _ => (StatusCode::CONFLICT, "refused"),
         };
         Self(status, kind, error.to_string())
     }
@@ -147,6 +159,15 @@ async fn scale(
     done.map(|()| StatusCode::NO_CONTENT).map_err(Into::into)
 }
 
+async fn apply(
+    State(handle): State<ManagerHandle>,
+    Told(body): Told<wire::Apply>,
+) -> Result<Json<wire::Applied>, Refused> {
+    let wire::Apply { file, variables, dry_run, wait } = body;
+    let steps = handle.apply(Apply { file, variables, dry_run, wait }).await?;
+    Ok(Json(wire::Applied { steps }))
+}
+
 async fn shutdown(
     State(handle): State<ManagerHandle>,
     Told(body): Told<wire::Shutdown>,
@@ -157,12 +178,12 @@ async fn shutdown(
 
 async fn wrong_path() -> Refused {
     let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, \
-               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale or /v1/shutdown";
+               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale, /v1/apply or /v1/shutdown";
     Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
 }
 
 async fn wrong_method(uri: Uri) -> Refused {
-    let changes = ["/v1/services/", "/v1/reload", "/v1/scale", "/v1/shutdown"]
+    let changes = ["/v1/services/", "/v1/reload", "/v1/scale", "/v1/apply", "/v1/shutdown"]
         .iter()
         .any(|path| uri.path().starts_with(path));
     let method = if changes { "POST" } else { "GET" };

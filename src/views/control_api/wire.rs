@@ -1,8 +1,11 @@
 //! What goes over the control API beyond the report types: requests and errors, as JSON.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use orchestrator_core::ServiceName;
+use orchestrator_core::planning::Step;
 use orchestrator_core::report::{Event, LogRecord};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,31 @@ pub struct Scale {
     /// Whether to answer only when it has come true.
     #[serde(default)]
     pub wait: bool,
+}
+
+/// The body of `POST /v1/apply`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// The manifest that is meant, absolute: it has to be the one that the project was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// What `${VAR}` stands for in it. Empty: what it stood for when the project was started.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether to answer only when it has come true.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// The answer of `POST /v1/apply`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// What was done, or would be; nothing where nothing differs.
+    pub steps: Vec<Step>,
 }
 
 /// The body of `POST /v1/shutdown`.

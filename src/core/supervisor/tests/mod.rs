@@ -20,6 +20,7 @@
 //! | 14 two families of messages | the port and the router; the Supervisor has no message of a service |
 //! | 15 a child's permissions | the manifest and the manager; the Supervisor knows no permissions |
 
+mod apply;
 mod exhaustive;
 mod graphs;
 mod plan;

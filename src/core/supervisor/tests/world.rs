@@ -235,6 +235,7 @@ impl World {
             Request::Scale(name, replicas) => self.note_scale(name, *replicas),
             Request::Remove(_) => {}
             Request::Shutdown | Request::Kill => self.wanted.clear(),
+            Request::Apply(_) => unreachable!("projects that become others are told of in apply.rs"),
         }
     }
 

@@ -1,0 +1,167 @@
+//! What has to be done so that a project that runs becomes what its manifest says now, and no more than that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Code, Kind, Service};
+use crate::name::ServiceName;
+use crate::supervisor::Changes;
+
+/// What is done with one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The service.
+    pub service: ServiceName,
+    /// What is done.
+    #[serde(flatten)]
+    pub change: Change,
+    /// The keys of the manifest that say something else now; `code` also where its files have changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
+}
+
+/// What can be done with a service. What touches more also does what touches less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    /// It is new: it is started, after what it depends on.
+    Start,
+    /// It is closed, after what depended on it, and forgotten.
+    Remove,
+    /// It is closed, after what depends on it, and all that is started again: it cannot run twice for a moment.
+    Restart,
+    /// Each of its replicas is replaced by a new start, while others go on using it.
+    Reload,
+    /// It has another number of replicas. Those that stay are not touched.
+    Scale {
+        /// How many the manifest said.
+        from: u32,
+        /// How many it says now.
+        to: u32,
+    },
+    /// Other rules hold for it from now on. Nothing of it is touched.
+    Adjust,
+}
+
+/// What leads from the services that were asked for to those that are now, by name. `code_changed` says whether the files of a
+/// service that runs are others than those that it runs.
+#[must_use]
+pub fn plan(
+    before: &BTreeMap<ServiceName, &Service>,
+    after: &BTreeMap<ServiceName, Service>,
+    code_changed: &dyn Fn(&ServiceName) -> bool,
+) -> Vec<Step> {
+    let removed = before.keys().filter(|name| !after.contains_key(*name));
+    let removed =
+        removed.map(|name| Step { service: name.clone(), change: Change::Remove, because: Vec::new() });
+    let others = after.values().filter_map(|service| match before.get(&service.name) {
+        None => Some(Step { service: service.name.clone(), change: Change::Start, because: Vec::new() }),
+        Some(before) => step(before, service, code_changed(&service.name)),
+    });
+    removed.chain(others).collect()
+}
+
+/// What the Supervisor is asked for, so that these steps are taken and the services are these.
+#[must_use]
+pub fn changes(steps: &[Step], after: &BTreeMap<ServiceName, Service>) -> Changes {
+    let with = |wanted: fn(&Change) -> bool| {
+        let steps = steps.iter().filter(|step| wanted(&step.change));
+        steps.map(|step| step.service.clone()).collect::<Vec<_>>()
+    };
+    let numbers = steps.iter().filter(|step| step.because.iter().any(|key| key == "replicas"));
+    Changes {
+        services: after.values().map(Into::into).collect(),
+        started: with(|change| *change == Change::Start),
+        reloaded: with(|change| *change == Change::Reload),
+        restarted: with(|change| *change == Change::Restart),
+        scaled: numbers.map(|step| step.service.clone()).collect(),
+    }
+}
+
+/// What is done with a service that stays. Every key is named here, so none can be forgotten.
+fn step(before: &Service, after: &Service, code_changed: bool) -> Option<Step> {
+    let Service {
+        name,
+        kind,
+        code,
+        folder,
+        runtime,
+        args,
+        env,
+        isolation,
+        image,
+        sandbox,
+        permissions,
+        depends_on,
+        replicas,
+        max_in_flight,
+        max_surge,
+        listen,
+        ready,
+        alive,
+        recycle,
+        restart,
+        start_timeout,
+        close_timeout,
+        essential,
+    } = before;
+    let of_the_start = [
+        ("code", code_changed || *code != after.code || *folder != after.folder),
+        ("runtime", *runtime != after.runtime),
+        ("args", *args != after.args),
+        ("env", *env != after.env),
+        ("isolation", *isolation != after.isolation),
+        ("image", *image != after.image),
+        ("sandbox", *sandbox != after.sandbox),
+        ("permissions", *permissions != after.permissions),
+        ("listen", *listen != after.listen),
+        ("ready", *ready != after.ready),
+        ("alive", *alive != after.alive),
+    ];
+    let of_the_rules = [
+        ("depends_on", *depends_on != after.depends_on),
+        ("max_in_flight", *max_in_flight != after.max_in_flight),
+        ("max_surge", *max_surge != after.max_surge),
+        ("recycle", *recycle != after.recycle),
+        ("restart", *restart != after.restart),
+        ("start_timeout", *start_timeout != after.start_timeout),
+        ("close_timeout", *close_timeout != after.close_timeout),
+        ("essential", *essential != after.essential),
+    ];
+    let (kinds, numbers) = (*kind != after.kind, *replicas != after.replicas);
+    let any = |keys: &[(&str, bool)]| keys.iter().any(|(_, changed)| *changed);
+    let change = if kinds || any(&of_the_start) {
+        if kinds || cannot_run_twice(after) { Change::Restart } else { Change::Reload }
+    } else if numbers {
+        Change::Scale { from: replicas.get(), to: after.replicas.get() }
+    } else if any(&of_the_rules) {
+        Change::Adjust
+    } else {
+        return None;
+    };
+    let keys = [("kind", kinds), ("replicas", numbers)];
+    let keys = keys.iter().chain(&of_the_start).chain(&of_the_rules).filter(|(_, changed)| *changed);
+    Some(Step { service: name.clone(), change, because: keys.map(|(key, _)| (*key).to_owned()).collect() })
+}
+
+/// A job would do its work twice. The programs of images are written to have their data for themselves.
+fn cannot_run_twice(service: &Service) -> bool {
+    service.kind == Kind::Job || service.code == Code::Image
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.service)?;
+        match self.change {
+            Change::Start => f.write_str("start")?,
+            Change::Remove => f.write_str("remove")?,
+            Change::Restart => f.write_str("restart")?,
+            Change::Reload => f.write_str("reload")?,
+            Change::Scale { from, to } => write!(f, "scale from {from} to {to}")?,
+            Change::Adjust => f.write_str("adjust, nothing is restarted")?,
+        }
+        if self.because.is_empty() { Ok(()) } else { write!(f, " ({})", self.because.join(", ")) }
+    }
+}

@@ -1,0 +1,89 @@
+//! How a running project becomes another one: what stays the same is not touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Changes, Refusal, Supervisor, Timer};
+use crate::manifest::Kind;
+use crate::name::ServiceName;
+use crate::report::ReloadCause;
+use crate::service_graph::GraphError;
+use crate::service_node::{NodeSpec, ServiceNode};
+
+impl Supervisor {
+    /// The services are these from now on. What a person has stopped stays so.
+    pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Refusal> {
+        let Changes { services, started: _, reloaded, restarted, scaled } = changes;
+        let replicas: Vec<_> = services
+            .iter()
+            .filter(|spec| scaled.contains(&spec.name) && spec.kind == Kind::Service)
+            .map(|spec| (spec.name.clone(), spec.replicas))
+            .collect();
+        let removed = self.become_these(services)?;
+        for name in removed {
+            self.places(&[name])?.into_iter().for_each(|place| self.remove_subtree(place));
+        }
+        for (name, replicas) in replicas {
+            self.scale(&name, replicas)?;
+        }
+        for place in self.places(&reloaded)? {
+            self.renew(place, |node| {
+                node.not_reloaded = None;
+                node.count_anew();
+                for replica in node.replicas.iter_mut().filter(|replica| replica.is_live()) {
+                    replica.stale = Some(ReloadCause::Asked);
+                }
+            });
+        }
+        for place in self.places(&restarted)? {
+            self.renew(place, |node| node.restarting = true);
+        }
+        Ok(())
+    }
+
+    /// Gives every service its new rules, and those that are new a place. Answers with those that are to go.
+    fn become_these(&mut self, services: Vec<NodeSpec>) -> Result<Vec<ServiceName>, Refusal> {
+        let mut services: BTreeMap<_, _> =
+            services.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        let (mut nodes, mut removed) = (self.nodes.clone(), Vec::new());
+        for node in nodes.iter_mut().filter(|node| node.spec.name.parent().is_none()) {
+            match services.remove(&node.spec.name) {
+                Some(spec) => {
+                    let replicas = node.spec.replicas;
+                    node.spec = Arc::new(NodeSpec { replicas, ..spec });
+                    node.removing = false;
+                }
+                None => removed.push(node.spec.name.clone()),
+            }
+        }
+        nodes.extend(services.into_values().map(|spec| {
+            let mut node = ServiceNode::new(spec);
+            (node.wanted, node.known) = (true, true);
+            node
+        }));
+        self.reorder(nodes).map_err(|error| match error {
+            GraphError::Missing { service: name, on } => {
+                Refusal::Dependency { name, on, why: "it is not there".into() }
+            }
+            GraphError::Duplicate(name) => Refusal::Exists { name },
+            GraphError::Cycle(names) => {
+                let (name, on) = (names[0].clone(), names[1].clone());
+                Refusal::Dependency { name, on, why: GraphError::Cycle(names).to_string() }
+            }
+        })?;
+        Ok(removed)
+    }
+
+    /// Forgives a service its crashes and does something to it, unless it was stopped: then it is new when it is started.
+    fn renew(&mut self, place: usize, deed: impl FnOnce(&mut ServiceNode)) {
+        let node = &mut self.nodes[place];
+        if !node.wanted {
+            return;
+        }
+        for replica in &mut node.replicas {
+            replica.forgive();
+            self.timers.cancel(&replica.start(), Timer::BackOff);
+        }
+        deed(node);
+    }
+}
