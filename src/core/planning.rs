@@ -165,3 +165,68 @@ impl fmt::Display for Step {
         if self.because.is_empty() { Ok(()) } else { write!(f, " ({})", self.because.join(", ")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::read_here;
+
+    /// What leads from the one to the other, where the code of these has changed.
+    fn steps(before: &str, after: &str, changed: &[&str]) -> Vec<String> {
+        let read = |services: &str| read_here(&format!("services: {{{services}}}")).unwrap().services;
+        let (before, after) = (read(before), read(after));
+        let before = before.iter().map(|(name, service)| (name.clone(), service)).collect();
+        let steps = plan(&before, &after, &|name| changed.contains(&name.as_str()));
+        steps.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn nothing_leads_to_where_one_is() {
+        let all = "web: {code: web.js, replicas: 2}, job: {code: a.py, kind: job}";
+        assert_eq!(steps(all, all, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_service_is_touched_no_more_than_what_differs_wants() {
+        for (after, step) in [
+            ("restart: never", "adjust, nothing is restarted (restart)"),
+            (
+                "close_timeout: 3s, recycle: {age: 1h}",
+                "adjust, nothing is restarted (recycle, close_timeout)",
+            ),
+            ("replicas: 3", "scale from 1 to 3 (replicas)"),
+            ("replicas: 3, restart: never", "scale from 1 to 3 (replicas, restart)"),
+            ("args: [a]", "reload (args)"),
+            ("args: [a], replicas: 3", "reload (replicas, args)"),
+            ("permissions: {limits: {memory: 9MiB}}", "reload (permissions)"),
+            ("listen: {http: 8080}", "reload (listen)"),
+            ("kind: job", "restart (kind, restart)"),
+        ] {
+            let after = format!("web: {{code: web.js, {after}}}");
+            assert_eq!(steps("web: {code: web.js}", &after, &[]), [format!("web: {step}")], "{after}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_beside_its_successor_is_restarted() {
+        assert_eq!(steps("web: {code: web.js}", "web: {code: web.js}", &["web"]), ["web: reload (code)"]);
+        let job = "job: {code: web.js, kind: job}";
+        assert_eq!(steps(job, job, &["job"]), ["job: restart (code)"]);
+        let stock = |args: &str| format!("db: {{isolation: docker, image: redis, args: [{args}]}}");
+        assert_eq!(steps(&stock("a"), &stock("b"), &[]), ["db: restart (args)"]);
+    }
+
+    #[test]
+    fn the_supervisor_is_asked_for_what_the_steps_say() {
+        let after = "web: {code: web.js, replicas: 3, args: [a]}, new: {code: web.js}";
+        let after = read_here(&format!("services: {{{after}}}")).unwrap().services;
+        let before = read_here("services: {web: {code: web.js}, old: {code: web.js}}").unwrap().services;
+        let before = before.iter().map(|(name, service)| (name.clone(), service)).collect();
+        let changes = changes(&plan(&before, &after, &|_| false), &after);
+        let names =
+            |names: &[ServiceName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((names(&changes.started), names(&changes.restarted)), ("new".into(), String::new()));
+        assert_eq!((names(&changes.reloaded), names(&changes.scaled)), ("web".into(), "web".into()));
+        assert_eq!(changes.services.len(), 2);
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{TestProject, missing};
+use crate::support::{TestProject, kill, missing};
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -361,4 +361,34 @@ fn a_socket_that_cannot_be_had_is_told_before_anything_starts() {
         assert!(said.err.contains(&why), "{why}\n{said:?}");
         assert!(!said.out.contains("it runs"), "{said:?}");
     }
+}
+
+#[test]
+fn who_is_being_answered_when_everything_closes_is_answered() {
+    let port = free_port();
+    let project = TestProject::new(&format!(
+        "  web:
+    runtime: js
+    listen: {{ http: \"127.0.0.1:{port}\" }}
+    permissions: {{ fs: {{ read: [./shared] }} }}
+    code: |
+      import {{ fs }} from \"orchestrator\";
+      const here = () => fs.stat(\"./shared/go\").then(() => true, () => false);
+      export async function fetch() {{
+        console.log(\"it was asked\");
+        while (!await here()) await new Promise((done) => setTimeout(done, 5));
+        return new Response(\"answered\");
+      }}
+"
+    ));
+    project.write("shared/not-yet", "");
+    let mut up = project.up();
+    up.wait_for("web running");
+    let client = thread::spawn(move || get(port));
+    up.wait_for("it was asked");
+    kill(up.pid(), "TERM");
+    up.wait_for("closing in order");
+    project.write("shared/go", "");
+    assert_eq!(client.join().expect("it is answered"), (200, "answered".to_owned()));
+    assert_eq!(up.end().0, Some(0));
 }

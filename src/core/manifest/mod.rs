@@ -28,7 +28,7 @@ mod runtime_choice;
 pub mod schema;
 pub(crate) mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod written;
 mod yaml;
 

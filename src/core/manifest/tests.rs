@@ -10,7 +10,7 @@ use super::*;
 use crate::permissions::{Isolation, Permissions, Sandbox};
 
 /// A folder with some code, some plugins and one variable, as far as a manifest can see them.
-fn read_here(text: &str) -> Result<Manifest, Problems> {
+pub(crate) fn read_here(text: &str) -> Result<Manifest, Problems> {
     read_with(&look, text)
 }
 
