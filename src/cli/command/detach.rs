@@ -94,7 +94,7 @@ fn has_failed(service: &ServiceView) -> bool {
 
 fn is_up(service: &ServiceView) -> bool {
     match service.kind {
-        Kind::Service => service.state == State::Running,
+        Kind::Service => service.replicas.iter().all(|replica| replica.state == State::Running),
         Kind::Job => service.why == Some(Why::Completed) && service.state == State::Closed,
     }
 }
