@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod manifest_errors;
+mod mcp;
 mod network;
 mod nothing_left_behind;
 mod readiness;

@@ -15,6 +15,7 @@ mod image;
 mod learn;
 mod lock;
 mod logs;
+mod mcp;
 mod plugin;
 mod ps;
 mod reload;
@@ -84,6 +85,8 @@ pub(crate) enum Verb {
     Schema(schema::Args),
     /// List, show and make plugins
     Plugin(plugin::Args),
+    /// Serve the verbs as tools for assistants, over the Model Context Protocol
+    Mcp(mcp::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
 }
@@ -115,6 +118,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Graph(args) => graph::run(args, context).await,
         Verb::Schema(args) => Ok(schema::run(&args)),
         Verb::Plugin(args) => plugin::run(args, context),
+        Verb::Mcp(args) => mcp::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(&args)),
     }
 }
