@@ -184,8 +184,12 @@ class Plain:
     """A Node process, and those that it forks."""
 
     def __init__(self, program):
+        self.folder = tempfile.TemporaryDirectory()
         self.port = free_port()
-        self.process = subprocess.Popen(["node", "-e", program], env=dict(os.environ, PORT=str(self.port)), start_new_session=True)
+        path = os.path.join(self.folder.name, "web.js")
+        with open(path, "w") as file:
+            file.write(program)
+        self.process = subprocess.Popen(["node", path], env=dict(os.environ, PORT=str(self.port)), start_new_session=True)
         wait_for("node", lambda: answers(self.port))
 
     def close(self):
@@ -290,28 +294,34 @@ def how_much():
 
 
 def how_long(runtime):
-    """Medians in milliseconds: a reload; from a new replica's beginning to its being ready; from a replica's being told to close to its end."""
+    """Medians in milliseconds: of a reload; of a further replica's start; of a replica's end, when it is restarted."""
     server = Ours(runtime, replicas=1)
     load = Load(server.port, False)
-    time.sleep(PAUSE)
     reloads = []
     for _ in range(RELOADS):
+        time.sleep(PAUSE)
         began = time.monotonic()
         server.reload()
         reloads.append((time.monotonic() - began) * 1000)
         server.scale(2)
         server.scale(1)
+    # Last: who comes while nobody serves is carried by the orchestrator from then on.
+    for _ in range(RELOADS):
+        time.sleep(PAUSE)
+        server.run("restart", "web")
     load.stop()
-    states = {}
-    for event in server.events():
-        if event["event"] == "replica" and event["replica"] == "web-2":
-            states.setdefault(event["state"], []).append(event["time"])
+    events = [event for event in server.events() if event["event"] == "replica"]
     server.close()
 
-    def median(first, then):
-        return statistics.median(end - began for began, end in zip(states[first], states[then]))
+    def times(index, state):
+        return [event["time"] for event in events if event["replica"]["index"] == index and event["state"] == state]
 
-    return statistics.median(reloads), median("starting", "running"), median("closing", "closed")
+    def median(begun, over):
+        return statistics.median(end - begin for begin, end in zip(begun, over))
+
+    # A replica that is restarted has ended when it starts again; its first start was another one.
+    start, end = median(times(2, "starting"), times(2, "running")), median(times(1, "closing"), times(1, "starting")[1:])
+    return statistics.median(reloads), start, end
 
 
 def reload_times():
