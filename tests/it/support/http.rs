@@ -4,16 +4,16 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::{DEADLINE, wait_for};
 
 /// How many clients ask at a time.
-const CLIENTS: u64 = 12;
+const CLIENTS: usize = 12;
 
 /// Of so many clients, one connects anew for each request.
-const FRESH: u64 = 3;
+const FRESH: usize = 3;
 
 /// A port that nobody has.
 pub(crate) fn free_port() -> u16 {
@@ -23,11 +23,12 @@ pub(crate) fn free_port() -> u16 {
 
 /// The status and the body of one answer.
 pub(crate) fn get(port: u16) -> (u16, String) {
-    Client::new(port).get().expect("it is served")
+    Client::new(0, port).get().expect("it is served")
 }
 
 /// A client that keeps its connection as long as it may.
 struct Client {
+    number: usize,
     port: u16,
     connection: Option<Connection>,
 }
@@ -39,10 +40,9 @@ struct Connection {
 }
 
 /// A request that was not answered by a status 200.
-#[derive(Clone)]
 pub(crate) struct Failure {
     /// Whose it was.
-    pub(crate) client: u64,
+    pub(crate) client: usize,
     /// Whether a connection was there: it was not refused.
     pub(crate) connected: bool,
     /// What had been answered over this connection before.
@@ -51,15 +51,15 @@ pub(crate) struct Failure {
 }
 
 impl Client {
-    fn new(port: u16) -> Self {
-        Self { port, connection: None }
+    fn new(number: usize, port: u16) -> Self {
+        Self { number, port, connection: None }
     }
 
     /// The status and the body of an answer.
     fn get(&mut self) -> Result<(u16, String), Failure> {
-        let failed = |connected, last, why: io::Error| {
-            Err(Failure { client: 0, connected, last, why: why.to_string() })
-        };
+        let client = self.number;
+        let failed =
+            |connected, last, why: io::Error| Err(Failure { client, connected, last, why: why.to_string() });
         let mut connection = match self.connection.take().map_or_else(|| connect(self.port), Ok) {
             Ok(connection) => connection,
             Err(error) => return failed(false, None, error),
@@ -139,7 +139,7 @@ pub(crate) struct Load {
 struct Common {
     stop: AtomicBool,
     /// How many requests each client has seen the end of.
-    ended: [AtomicU64; CLIENTS as usize],
+    ended: [AtomicU64; CLIENTS],
     failures: Mutex<Vec<Failure>>,
 }
 
@@ -148,12 +148,12 @@ impl Load {
         let common = Arc::<Common>::default();
         let clients = (0..CLIENTS).map(|number| {
             let common = Arc::clone(&common);
-            thread::spawn(move || common.ask(number, Client::new(port)))
+            thread::spawn(move || common.ask(Client::new(number, port)))
         });
         Self { clients: clients.collect(), common }
     }
 
-    /// Waits until each client has asked and heard, from now on, what has been failing for nobody else's sake.
+    /// Waits until each client has asked something after now, and seen what became of it.
     pub(crate) fn go_on(&self) {
         let ended = || self.common.ended.iter().map(|count| count.load(Ordering::Relaxed));
         // The first to end may have begun before.
@@ -166,41 +166,46 @@ impl Load {
 
     /// What has failed since this was asked before.
     pub(crate) fn failures(&self) -> Vec<Failure> {
-        std::mem::take(&mut *self.common.failures.lock().unwrap_or_else(PoisonError::into_inner))
+        self.common.failures()
     }
 
     /// How many requests have ended, one way or the other, and which of them failed.
     pub(crate) fn end(self) -> (u64, Vec<Failure>) {
         self.common.stop.store(true, Ordering::Relaxed);
-        let failures = Arc::clone(&self.common);
-        for client in self.clients {
+        let Self { clients, common } = self;
+        for client in clients {
             client.join().expect("a client goes on");
         }
-        let ended = failures.ended.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        let failed = failures.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (ended, failed)
+        let ended = common.ended.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (ended, common.failures())
     }
 }
 
 impl Common {
-    fn ask(&self, number: u64, mut client: Client) {
+    fn ask(&self, mut client: Client) {
         while !self.stop.load(Ordering::Relaxed) {
             let failure = match client.get() {
                 Ok((200, _)) => None,
                 Ok((status, body)) => {
                     let why = format!("status {status}: {body}");
-                    Some(Failure { client: number, connected: true, last: None, why })
+                    Some(Failure { client: client.number, connected: true, last: None, why })
                 }
-                Err(failure) => Some(Failure { client: number, ..failure }),
+                Err(failure) => Some(failure),
             };
-            if let Some(failure) = failure {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
-            }
-            if number % FRESH == 0 {
+            self.lock().extend(failure);
+            if client.number % FRESH == 0 {
                 client.connection = None;
             }
-            self.ended[number as usize].fetch_add(1, Ordering::Relaxed);
+            self.ended[client.number].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Failure>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
