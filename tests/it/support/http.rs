@@ -193,7 +193,7 @@ impl Common {
                 Err(failure) => Some(failure),
             };
             self.lock().extend(failure);
-            if client.number % FRESH == 0 {
+            if client.number.is_multiple_of(FRESH) {
                 client.connection = None;
             }
             self.ended[client.number].fetch_add(1, Ordering::Relaxed);
