@@ -138,33 +138,6 @@ fn who_comes_before_anybody_is_ready_waits_and_is_served() {
 }
 
 #[test]
-fn a_replica_that_is_killed_is_missed_by_nobody_who_comes_then() {
-    let port = free_port();
-    let project = TestProject::new(&format!(
-        "  web:
-    runtime: js
-    replicas: 2
-    restart: {{ backoff: 100ms..1s, max: 50, within: 60s }}
-    listen: {{ http: \"127.0.0.1:{port}\" }}
-    code: |
-      export const fetch = () => new Response(\"hello\");
-      export const die = () => {{ setTimeout(() => {{ throw new Error(\"dead\"); }}); }};
-"
-    ));
-    let mut up = project.up();
-    up.wait_for("1 service is up");
-    for _ in 0..3 {
-        assert_eq!(project.run(&["call", "web", "die"]).code, Some(0));
-        up.wait_for("web-");
-        for _ in 0..50 {
-            assert_eq!(get(port), (200, "hello".to_owned()));
-        }
-    }
-    up.interrupt();
-    up.end();
-}
-
-#[test]
 fn a_socket_that_cannot_be_had_is_told_before_anything_starts() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
     let port = taken.local_addr().expect("it is bound").port();
