@@ -4,7 +4,8 @@
 Run it as `cargo build --release && python3 benches/load.py`. A hundred connections of `wrk` ask all the time, once kept open and once
 anew for each request, while services are reloaded, scaled, recycled and killed; the failed requests are counted. Next to it, in the
 same run, the same is done to pm2 in its cluster mode. Then throughput, in rounds that take turns, beside Node's own cluster module and a
-single Node process; and how long a reload takes under load. What is not installed is skipped by name: `npm` (pm2).
+single Node process; and how long a reload takes under load. What is not there is skipped by name: a container
+engine, `npm` (pm2).
 """
 import json
 import os
@@ -106,6 +107,7 @@ class Ours:
             f"    restart: {{ max: 50 }}\n{recycle}",
         )
         self.run("up", "-d")
+        wait_for("replicas", lambda: all(replica["state"] == "running" for replica in self.replicas()))
 
     def write(self, name, text):
         with open(os.path.join(self.folder.name, name), "w") as file:
@@ -120,8 +122,8 @@ class Ours:
     def events(self):
         return [json.loads(line) for line in self.run("events", "--json").splitlines()]
 
-    def replica(self, index=0):
-        return json.loads(self.run("ps", "--json"))["services"][0]["replicas"][index]
+    def replicas(self):
+        return json.loads(self.run("ps", "--json"))["services"][0]["replicas"]
 
     def reload(self):
         self.run("reload", "web")
@@ -130,9 +132,15 @@ class Ours:
         self.run("scale", f"web={replicas}")
 
     def kill(self):
-        before = self.replica()
+        # The oldest one: connections that are kept are there.
+        before = min(self.replicas(), key=lambda replica: replica["since"])
         os.kill(before["pid"], signal.SIGKILL)
-        wait_for("a restart", lambda: (now := self.replica())["generation"] > before["generation"] and now["state"] == "running")
+
+        def runs_again():
+            now = self.replicas()[before["index"] - 1]
+            return now["generation"] > before["generation"] and now["state"] == "running"
+
+        wait_for("a restart", runs_again)
 
     def close(self):
         self.run("down")
@@ -219,7 +227,7 @@ def kill_often(server):
 
 
 def recycle(server):
-    wait_for("replicas to be recycled", lambda: min(server.replica(index)["generation"] for index in (0, 1)) > 3)
+    wait_for("replicas to be recycled", lambda: min(replica["generation"] for replica in server.replicas()) > 3)
 
 
 def failures(server, fresh, do):
@@ -345,6 +353,10 @@ def pm2_is_there():
 
 def main():
     subjects = [("js", *ours("js")), ("node", *ours("node"))]
+    if subprocess.run(["docker", "version"], capture_output=True).returncode == 0:
+        subjects.append(("js in containers", *ours("js", isolation="docker")))
+    else:
+        print("skipped: js in containers: no container engine answers", file=sys.stderr)
     if pm2_is_there():
         subjects.append(("pm2", lambda: Pm2(GRACEFUL), None))
     print(f"load: {os.getloadavg()[0]:.2f}")
