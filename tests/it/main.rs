@@ -20,6 +20,7 @@ mod js_outside;
 mod learn;
 mod lifecycle;
 mod limits;
+mod load;
 mod logs;
 mod manifest_errors;
 mod mcp;

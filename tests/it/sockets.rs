@@ -1,98 +1,11 @@
 //! The orchestrator owns the listening sockets: whoever connects is served, whatever happens to the replicas behind them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
+use crate::support::http::{free_port, get};
 use crate::support::{TestProject, kill, missing};
-
-/// Longer than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A port that nobody has.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-/// A client that keeps its connection as long as it may.
-struct Client {
-    port: u16,
-    connection: Option<BufReader<TcpStream>>,
-}
-
-impl Client {
-    fn new(port: u16) -> Self {
-        Self { port, connection: None }
-    }
-
-    /// The status and the body of an answer.
-    fn get(&mut self) -> Result<(u16, String), String> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-                let stream = stream.map_err(|error| format!("connect: {error}"))?;
-                stream.set_read_timeout(Some(DEADLINE)).expect("it is a time");
-                BufReader::new(stream)
-            }
-        };
-        let (answer, stays) = exchange(&mut connection).map_err(|error| format!("exchange: {error}"))?;
-        self.connection = stays.then_some(connection);
-        Ok(answer)
-    }
-}
-
-fn exchange(connection: &mut BufReader<TcpStream>) -> std::io::Result<((u16, String), bool)> {
-    connection.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-    let (mut status, mut length, mut chunked, mut stays) = (0, None, false, true);
-    for number in 0.. {
-        let mut line = String::new();
-        if connection.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        match line.split_once(": ") {
-            _ if number == 0 => {
-                status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-            }
-            Some(("content-length", value)) => length = value.parse().ok(),
-            Some(("transfer-encoding", value)) => chunked = value == "chunked",
-            Some(("connection", value)) => stays = value != "close",
-            _ if line.is_empty() => break,
-            _ => {}
-        }
-    }
-    let mut body = Vec::new();
-    if chunked {
-        loop {
-            let mut size = String::new();
-            connection.read_line(&mut size)?;
-            let size = usize::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
-            let mut chunk = vec![0; size + 2];
-            connection.read_exact(&mut chunk)?;
-            if size == 0 {
-                break;
-            }
-            body.extend_from_slice(&chunk[..size]);
-        }
-    } else if let Some(length) = length {
-        body.resize(length, 0);
-        connection.read_exact(&mut body)?;
-    } else {
-        connection.read_to_end(&mut body)?;
-        stays = false;
-    }
-    Ok(((status, String::from_utf8_lossy(&body).into_owned()), stays))
-}
-
-fn get(port: u16) -> (u16, String) {
-    Client::new(port).get().expect("it is served")
-}
 
 const JS: &str = "export const fetch = () => new Response(\"hello\");";
 
@@ -156,86 +69,6 @@ fn any_program_finds_its_sockets_where_systemd_would_put_them() {
     up.interrupt();
     up.end();
     assert!(!project.path().join("app.sock").exists());
-}
-
-/// Clients that ask all the time, some on connections that they keep and some not.
-struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<thread::JoinHandle<(u64, Vec<String>)>>,
-}
-
-impl Load {
-    fn start(port: u16) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients = (0..12).map(|number| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || {
-                let (mut served, mut failed, mut client) = (0, Vec::new(), Client::new(port));
-                while !stop.load(Ordering::Relaxed) {
-                    match client.get() {
-                        Ok((200, _)) => served += 1,
-                        other => failed.push(format!("{other:?}")),
-                    }
-                    if number % 3 == 0 {
-                        client.connection = None;
-                    }
-                }
-                (served, failed)
-            })
-        });
-        Self { clients: clients.collect(), stop }
-    }
-
-    fn end(self) -> (u64, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        let ended = self.clients.into_iter().map(|client| client.join().expect("a client goes on"));
-        ended.fold((0, Vec::new()), |(served, mut failed), (more, errors)| {
-            failed.extend(errors);
-            (served + more, failed)
-        })
-    }
-}
-
-fn loses_no_request(runtime: &str, code: &str) {
-    if runtime != "js" && missing(runtime, "a server in it") {
-        return;
-    }
-    let port = free_port();
-    let ending = if runtime == "js" { "js" } else { "mjs" };
-    let project = TestProject::new(&format!(
-        "  web: {{ code: ./web.{ending}, runtime: {runtime}, replicas: 2, listen: {{ http: \"127.0.0.1:{port}\" }} }}\n"
-    ));
-    let write = |version: &str| project.write(&format!("web.{ending}"), &code.replace("VERSION", version));
-    write("v0");
-    let mut up = project.up();
-    up.wait_for("web running");
-    let load = Load::start(port);
-    for version in ["v1", "v2", "v3"] {
-        write(version);
-        let reloaded = project.run(&["reload", "web"]);
-        assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
-        assert_eq!(get(port), (200, version.to_owned()));
-    }
-    for replicas in ["web=4", "web=1", "web=2"] {
-        let scaled = project.run(&["scale", replicas]);
-        assert_eq!(scaled.code, Some(0), "{scaled:?}");
-    }
-    let (served, failed) = load.end();
-    assert!(served > 100, "{served}");
-    assert!(failed.is_empty(), "{} of {served}: {:?}", failed.len(), failed.first());
-    up.interrupt();
-    assert_eq!(up.end().0, Some(0));
-}
-
-#[test]
-fn no_request_of_embedded_javascript_is_lost_while_it_is_reloaded_and_scaled() {
-    loses_no_request("js", "export const fetch = () => new Response(\"VERSION\");\n");
-}
-
-#[test]
-fn no_request_of_node_is_lost_while_it_is_reloaded_and_scaled() {
-    let code = "import http from \"node:http\";\nhttp.createServer((q, r) => r.end(\"VERSION\")).listen(process.env.PORT);\n";
-    loses_no_request("node", code);
 }
 
 #[test]
@@ -305,33 +138,6 @@ fn who_comes_before_anybody_is_ready_waits_and_is_served() {
 }
 
 #[test]
-fn a_replica_that_is_killed_is_missed_by_nobody_who_comes_then() {
-    let port = free_port();
-    let project = TestProject::new(&format!(
-        "  web:
-    runtime: js
-    replicas: 2
-    restart: {{ backoff: 100ms..1s, max: 50, within: 60s }}
-    listen: {{ http: \"127.0.0.1:{port}\" }}
-    code: |
-      export const fetch = () => new Response(\"hello\");
-      export const die = () => {{ setTimeout(() => {{ throw new Error(\"dead\"); }}); }};
-"
-    ));
-    let mut up = project.up();
-    up.wait_for("1 service is up");
-    for _ in 0..3 {
-        assert_eq!(project.run(&["call", "web", "die"]).code, Some(0));
-        up.wait_for("web-");
-        for _ in 0..50 {
-            assert_eq!(get(port), (200, "hello".to_owned()));
-        }
-    }
-    up.interrupt();
-    up.end();
-}
-
-#[test]
 fn a_socket_that_cannot_be_had_is_told_before_anything_starts() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
     let port = taken.local_addr().expect("it is bound").port();
@@ -384,7 +190,7 @@ fn who_is_being_answered_when_everything_closes_is_answered() {
     project.write("shared/not-yet", "");
     let mut up = project.up();
     up.wait_for("web running");
-    let client = thread::spawn(move || get(port));
+    let client = std::thread::spawn(move || get(port));
     up.wait_for("it was asked");
     kill(up.pid(), "TERM");
     up.wait_for("closing in order");

@@ -3,6 +3,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod fake_engine;
+pub(crate) mod http;
 pub(crate) mod own_engine;
 pub(crate) mod registry;
 pub(crate) mod terminal;
