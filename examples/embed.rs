@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
@@ -46,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         own: &[],
         files: &[],
         others: &[],
+        cores: NonZeroU32::MIN,
         check_regex: &|_| Ok(()),
     };
     let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;

@@ -24,6 +24,7 @@ mod inbox;
 mod lines;
 mod listeners;
 mod log_store;
+mod notices;
 mod output;
 mod perform;
 mod plugins;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
-use orchestrator_core::report::{EventKind, Finish, Snapshot};
+use orchestrator_core::report::{EventKind, Finish, FinishCause, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{ServiceName, StartId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +29,7 @@ use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
 use crate::listeners::{BindError, Listeners};
 use crate::log_store::LogStore;
+use crate::notices::Notices;
 use crate::preflight::Checked;
 use crate::recording::Recording;
 use crate::recycling::first_look;
@@ -74,6 +75,8 @@ pub struct ServicesManager {
     pub(crate) events: EventStream,
     pub(crate) logs: LogStore,
     pub(crate) facts: Facts,
+    /// What is being told outside of the project.
+    pub(crate) notices: Notices,
     /// How many starts there have been: each has a folder of its own, named after its number.
     pub(crate) starts: u64,
     /// Set when the Supervisor says that the project has ended.
@@ -233,6 +236,8 @@ enum Turn {
     Time,
     Measurements,
     Recycling,
+    /// Something has been told outside of the project; what of it has failed, if anything.
+    Told(Option<EventKind>),
 }
 
 impl ServicesManager {
@@ -285,6 +290,7 @@ impl ServicesManager {
             events: EventStream::new(),
             logs,
             facts: Facts::default(),
+            notices: Notices::default(),
             starts: 0,
             finish: None,
             began: Instant::now(),
@@ -327,15 +333,20 @@ impl ServicesManager {
             self.publish();
             self.settle();
             if let Some(finish) = self.finish.take() {
-                return self.end(finish).await;
+                return self.end(finish, asks).await;
             }
         }
     }
 
-    async fn next_turn(&self, asks: &mut mpsc::Receiver<Ask>, inputs: &mut mpsc::Receiver<Input>) -> Turn {
+    async fn next_turn(
+        &mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+        inputs: &mut mpsc::Receiver<Input>,
+    ) -> Turn {
         let deadline =
             self.supervisor.next_deadline().map(|moment| self.began + Duration::from_millis(moment.0));
-        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or(self.began));
+        let began = self.began;
+        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or(began));
         tokio::select! {
             biased;
             Some(input) = inputs.recv() => Turn::Input(input),
@@ -343,6 +354,7 @@ impl ServicesManager {
             () = at(deadline), if deadline.is_some() => Turn::Time,
             () = at(self.measurements_due), if self.measurements_due.is_some() => Turn::Measurements,
             () = at(self.recycling_due), if self.recycling_due.is_some() => Turn::Recycling,
+            Some(failure) = self.notices.next() => Turn::Told(failure),
         }
     }
 
@@ -360,6 +372,7 @@ impl ServicesManager {
             }
             Turn::Measurements => self.measurements_due = None,
             Turn::Recycling => self.recycle(),
+            Turn::Told(failure) => self.note(failure),
         }
     }
 
@@ -438,6 +451,12 @@ impl ServicesManager {
         }
     }
 
+    fn note(&self, failure: Option<EventKind>) {
+        if let Some(failure) = failure {
+            self.events.publish(failure);
+        }
+    }
+
     fn settle(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         for Waiting { goal, answer: to } in waiting {
@@ -473,11 +492,14 @@ impl ServicesManager {
     }
 
     /// Nothing runs any more: takes down what the manager itself has put up, the last thing first.
-    async fn end(self, finish: Finish) -> Finish {
+    async fn end(mut self, finish: Finish, asks: mpsc::Receiver<Ask>) -> Finish {
         if let Some(docker) = self.docker {
             docker.end().await;
         }
         self.keeper.end().await;
+        if finish.cause != FinishCause::Killed {
+            finish_telling(&mut self.notices, &self.events, asks).await;
+        }
         self.events.publish(EventKind::Finished { finish: finish.clone() });
         let Self { logs, events, waiting, lock, .. } = self;
         for Waiting { goal: _, answer: to } in waiting {
@@ -486,6 +508,24 @@ impl ServicesManager {
         drop((logs, events));
         drop(lock);
         finish
+    }
+}
+
+/// What is being told outside is told to its end, unless somebody wants the end at once.
+async fn finish_telling(notices: &mut Notices, events: &EventStream, mut asks: mpsc::Receiver<Ask>) {
+    loop {
+        tokio::select! {
+            told = notices.next() => match told {
+                Some(failure) => drop(failure.map(|failure| events.publish(failure))),
+                None => return,
+            },
+            Some(Ask { request, answer: to, .. }) = asks.recv() => {
+                answer(to, Err(RequestError::Ended));
+                if request == Request::Kill {
+                    return;
+                }
+            }
+        }
     }
 }
 

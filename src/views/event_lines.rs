@@ -17,6 +17,9 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             let why = Why::GaveUp { crashes: *crashes, within: *within, last: last.clone() };
             format!("{replica} {why}")
         }
+        EventKind::NotTold { replica, why } => {
+            format!("{replica} gave up, and its 'on_give_up' failed: {why}")
+        }
         EventKind::Reloaded { replica, .. } => format!("{replica} reloaded"),
         EventKind::NotReloaded(failed) => failed.to_string(),
         EventKind::Exception { replica, exception, .. } => {
@@ -31,8 +34,13 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Finished { finish } => finished(finish),
     };
     let line = neutralise(&line);
-    let bad =
-        matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::NotReloaded(_));
+    let bad = matches!(
+        event.kind,
+        EventKind::Crash { .. }
+            | EventKind::GaveUp { .. }
+            | EventKind::NotTold { .. }
+            | EventKind::NotReloaded(_)
+    );
     if bad { palette.bad(&line) } else { line.into_owned() }
 }
 
@@ -43,6 +51,7 @@ pub fn is_news(event: &Event) -> bool {
     match &event.kind {
         EventKind::Crash { .. }
         | EventKind::GaveUp { .. }
+        | EventKind::NotTold { .. }
         | EventKind::Reloaded { .. }
         | EventKind::NotReloaded(_)
         | EventKind::Exception { .. }

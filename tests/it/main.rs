@@ -23,6 +23,7 @@ mod logs;
 mod manifest_errors;
 mod network;
 mod nothing_left_behind;
+mod on_give_up;
 mod readiness;
 mod real_programs;
 mod registries;
