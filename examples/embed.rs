@@ -12,7 +12,7 @@ use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
 use orchestrator::supervisor::Request;
 use orchestrator::{
     ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, Plugins, Project, ServiceName,
-    ServicesManager,
+    ServicesManager, SocketActivation,
 };
 
 const MANIFEST: &str = "
@@ -65,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         project,
         lock,
         children,
+        activation: SocketActivation::default(),
         image_lock: folder.join("orchestrator.lock"),
         on_pull: |_| (),
         recording: None,

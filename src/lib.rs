@@ -9,7 +9,7 @@ pub use orchestrator_core::{manifest, report, routing, supervisor};
 pub use orchestrator_manager::{
     Answer, ChildReader, Embedded, EventItem, EventReader, Launch, LaunchError, LogItem, LogQuery, LogReader,
     ManagerHandle, OperatorCall, PluginError, Plugins, Project, ProjectError, ProjectLock, RequestError,
-    ServicesManager, Stream,
+    ServicesManager, SocketActivation, Stream,
 };
 
 /// What this build carries inside itself: the static runner and the built-in plugins.

@@ -48,7 +48,7 @@ pub use environment::{
 };
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
-pub use listeners::BindError;
+pub use listeners::{ActivationError, BindError, ListenError, SocketActivation};
 pub use log_store::{LogItem, LogQuery, LogReader};
 pub use plugins::{Embedded, PluginError, Plugins};
 pub use preflight::probe;

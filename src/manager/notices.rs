@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -188,11 +189,11 @@ async fn exchange(webhook: &Webhook, facts: &Facts) -> Result<(), String> {
         let response = sender.send_request(request).await.map_err(|error| hung_up(&error))?;
         if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status())) }
     };
-    // The connection ends with this: nobody wants the answer's body.
+    // The connection ends with this: nobody wants the answer's body. Where it ends first, the answer may have come before.
+    let mut answer = pin!(answer);
     tokio::select! {
-        biased;
-        answered = answer => answered,
-        ended = connection => Err(ended.map_or_else(|error| hung_up(&error), |()| "did not answer".to_owned())),
+        answered = &mut answer => answered,
+        _ = connection => answer.await,
     }
 }
 

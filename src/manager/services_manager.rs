@@ -27,7 +27,7 @@ use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
-use crate::listeners::{BindError, Listeners};
+use crate::listeners::{ListenError, Listeners, SocketActivation};
 use crate::log_store::LogStore;
 use crate::notices::Notices;
 use crate::preflight::Checked;
@@ -118,6 +118,8 @@ pub struct Launch {
     /// The file that keeps what the names of images mean, `orchestrator.lock` beside the manifest. Read and written only
     /// where there is a container with an image of its own.
     pub image_lock: PathBuf,
+    /// The sockets that the orchestrator was passed, each of which a service listens on.
+    pub activation: SocketActivation,
     /// Is told how far an image has come that is fetched.
     pub on_pull: OnPull,
     /// Is given what its service is seen to use, which has to be held to nothing for that; none where nobody is watched.
@@ -132,7 +134,7 @@ pub enum LaunchError {
     Services(#[from] ShipperError),
     /// A socket cannot be had.
     #[error(transparent)]
-    Listen(#[from] BindError),
+    Listen(#[from] ListenError),
     /// This host cannot hold services to what they are granted.
     #[error("this host cannot enforce what the manifest grants")]
     Unenforceable(
@@ -195,6 +197,7 @@ impl Prepared {
         project: &Project,
         lock: &ProjectLock,
         images: Images<'_>,
+        activation: &SocketActivation,
     ) -> Result<Self, LaunchError> {
         let shipper = Shipper::new(plugins, manifest.services.values())?;
         let engine = engine(manifest).await?;
@@ -221,7 +224,7 @@ impl Prepared {
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
         let config = ConfigStore::new(project.state().join("config.redb"))
             .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
-        let listeners = Listeners::bind(manifest.services.values())?;
+        let listeners = Listeners::bind(manifest.services.values(), activation)?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), lock)?;
         Ok(Self { shipper, soft, capabilities, supervisor, logs, config, listeners, keeper, docker })
     }
@@ -246,10 +249,21 @@ impl ServicesManager {
     /// # Errors
     /// Where a service's program is not on this host, or what the manager needs of the host cannot be had.
     pub async fn launch(launch: Launch) -> Result<ManagerHandle, LaunchError> {
-        let Launch { manifest, plugins, embedded, project, lock, children, image_lock, on_pull, recording } =
-            launch;
+        let Launch {
+            manifest,
+            plugins,
+            embedded,
+            project,
+            lock,
+            children,
+            image_lock,
+            activation,
+            on_pull,
+            recording,
+        } = launch;
         let images = Images { kept_in: &image_lock, on_pull };
-        let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock, images).await;
+        let prepared =
+            Prepared::new(&manifest, plugins, &embedded, &project, &lock, images, &activation).await;
         let prepared = prepared.inspect_err(|_| {
             // There is no keeper that would.
             let _ = fs::remove_dir_all(project.runtime());

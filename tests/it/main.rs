@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 
+mod activation;
 mod backends;
 mod calls;
 mod cli;

@@ -87,7 +87,8 @@ fn a_command_is_run_once_as_the_user_and_knows_what_happened() {
 #[test]
 fn a_webhook_is_sent_what_happened() {
     let (port, served) = server("204 No Content");
-    let project = TestProject::new(&failing(&format!("{{ webhook: 'http://127.0.0.1:{port}/alarm?of=shop' }}")));
+    let project =
+        TestProject::new(&failing(&format!("{{ webhook: 'http://127.0.0.1:{port}/alarm?of=shop' }}")));
     let (code, text) = project.up().end();
     assert_eq!(code, Some(1), "{text}");
     let (head, body) = served.join().expect("it was served");
@@ -138,7 +139,7 @@ fn a_service_that_says_nothing_of_it_does_what_the_top_says() {
 
 #[test]
 fn who_wants_the_end_at_once_does_not_wait_for_a_command() {
-    let project = TestProject::new(&failing("{ exec: [sh, -c, 'echo $$ >pid; exec sleep 1000'] }"));
+    let project = TestProject::new(&failing("{ exec: [sh, -c, 'echo $$$$ >pid; exec sleep 1000'] }"));
     let up = project.up();
     let pid = wait_for("the command", || {
         let pid = fs::read_to_string(project.path().join("pid")).unwrap_or_default();

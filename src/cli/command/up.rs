@@ -59,6 +59,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     refuse_unconfined(&loaded.manifest, args.allow_unconfined)?;
     let project = Project::of_user(loaded.manifest.name.clone());
     if (args.detach || args.wait) && !args.detached {
+        refuse_passed(context)?;
         refuse_second(&project).await?;
         return detach::run(&loaded, &project, &args, context).await;
     }
@@ -100,6 +101,7 @@ impl Launched {
             embedded: context.embedded,
             project: project.clone(),
             lock,
+            activation: context.activation.clone(),
             image_lock: loaded.folder.join(IMAGE_LOCK),
             on_pull: show_pull,
             recording,
@@ -139,6 +141,16 @@ fn refuse_unconfined(manifest: &orchestrator_core::manifest::Manifest, allowed: 
     }
     let text = format!("'sandbox: none' lets {} do whatever you may", names.join(", "));
     Err(Failure::new(Code::Unenforceable, text).hint("remove it, or say --allow-unconfined"))
+}
+
+/// Who passes sockets has the process itself in the background, and would take its end for the project's.
+fn refuse_passed(context: &Context) -> Result<(), Failure> {
+    if context.activation.is_empty() {
+        return Ok(());
+    }
+    let text = "sockets were passed to this process, which cannot run in the background then";
+    Err(Failure::new(Code::Usage, text)
+        .hint("remove --detach and --wait: who passes sockets keeps it running"))
 }
 
 async fn refuse_second(project: &Project) -> Result<(), Failure> {

@@ -215,11 +215,11 @@ pub enum ProblemKind {
         /// Who does: the service and the socket's name.
         other: String,
     },
-    /// A check of a port that the service does not listen on itself.
+    /// A check of a port that the service is passed the socket of.
     #[error(
-        "service '{service}' can never be ready: port {port} is the orchestrator's, and nothing listens on it inside"
+        "service '{service}' cannot be checked on port {port}: the orchestrator listens there, not the service"
     )]
-    NeverAnswers {
+    NotItsPort {
         /// The service.
         service: String,
         /// The port of one of its sockets.

@@ -117,13 +117,13 @@ fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
     }
 }
 
-/// Records a check of a port that is the orchestrator's: a service is passed the socket, so that inside of its sandbox nothing
-/// listens there; and outside of it, who connects is let in before anybody serves.
+/// Records a check of a port that the orchestrator listens on, which says nothing of the service: inside of a sandbox nobody
+/// answers there, and outside of it who connects is let in before anybody serves.
 fn check_readiness(named: &NamedService, listen: &[Listener], reader: &mut Reader<'_>) {
     let Some(ready) = &named.service.ready else { return };
     let ReadyCheck::Probe(Probe::Tcp(port) | Probe::Http { port, .. }) = ready.value.check else { return };
     if listen.iter().any(|socket| socket.address.port() == Some(port)) {
-        let kind = ProblemKind::NeverAnswers { service: named.written.value.clone(), port };
+        let kind = ProblemKind::NotItsPort { service: named.written.value.clone(), port };
         let hint = "write 'log: TEXT', with what it writes when it serves, or 'notify: true'";
         reader.report(&ready.place, kind, Hint::advise(hint));
     }
@@ -135,7 +135,7 @@ fn check_giving_up(named: &NamedService, reader: &mut Reader<'_>) {
     let restart = value(&named.service.restart).unwrap_or_else(|| restart::default_of(named.service.kind()));
     if restart.policy == RestartPolicy::Never {
         let kind = ProblemKind::NeverGivesUp { service: named.written.value.clone() };
-        let hint = "write 'restart: on-failure', with 'max: 0' for no restart, or remove it";
+        let hint = "write 'restart: { max: 0 }', and its first crash is told, or remove it";
         reader.report(&on_give_up.place, kind, Hint::advise(hint));
     }
 }

@@ -50,13 +50,17 @@ pub(super) enum Address {
 #[derive(Debug, thiserror::Error)]
 pub enum ActivationError {
     /// The number of sockets is none.
-    #[error("LISTEN_FDS is '{0}', which is no number of sockets; correct or unset it where the orchestrator is started")]
+    #[error(
+        "LISTEN_FDS is '{0}', which is no number of sockets; correct or unset it where the orchestrator is started"
+    )]
     Count(
         /// What it is.
         String,
     ),
     /// There is no descriptor where one was passed.
-    #[error("LISTEN_FDS says that descriptor {0} was passed, and it is not; correct it where the orchestrator is started")]
+    #[error(
+        "LISTEN_FDS says that descriptor {0} was passed, and it is not; correct it where the orchestrator is started"
+    )]
     NotPassed(
         /// The number of the descriptor.
         RawFd,

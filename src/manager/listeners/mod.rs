@@ -4,9 +4,10 @@
 //! Each replica of a service has a socket of its own for each TCP address, the same for all its starts; the kernel parts
 //! connections among those whose replicas are ready ([`orchestrator_sandbox::steering`]). So they are spread evenly, any program
 //! that can use a passed socket is served, and no connection is touched by anybody on its way. The replicas of a service share
-//! its Unix sockets. While no replica is ready, HTTP connections go to a socket that the orchestrator keeps for itself (`door.rs`);
+//! its Unix sockets, and those that the orchestrator itself was passed (`activation.rs`), which have no others beside them. While no replica is ready, HTTP connections go to a socket that the orchestrator keeps for itself (`door.rs`);
 //! what has come to the socket of a replica that is gone is not forgotten (`orphan.rs`).
 
+mod activation;
 mod bind;
 mod door;
 mod orphan;
@@ -27,9 +28,22 @@ use orchestrator_sandbox::steering::steer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::activation::{ActivationError, SocketActivation};
+use self::activation::{Address, Given};
 pub use self::bind::BindError;
 use self::door::Door;
 use self::orphan::{Orphan, Whose};
+
+/// Why the sockets of a project cannot be had. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// One cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// One was passed that cannot be used.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+}
 
 /// What one start is given.
 #[derive(Debug, Default)]
@@ -79,22 +93,28 @@ struct Socket {
 enum Bound {
     /// One for each replica, in the order in which they began to listen; for HTTP, the door's began before them.
     Tcp { address: SocketAddr, http: bool, slots: Vec<Arc<OwnedFd>> },
-    /// One for all of them.
-    Unix(Arc<OwnedFd>),
+    /// One for all of them: at a path, or passed by who started the orchestrator.
+    Shared(Arc<OwnedFd>),
 }
 
 impl Listeners {
-    /// Binds everything that these services listen on.
+    /// Binds everything that these services listen on, but for what was passed.
     ///
     /// # Errors
-    /// With the first that cannot be had. None is kept then.
-    pub(crate) fn bind<'a>(services: impl Iterator<Item = &'a Service>) -> Result<Self, BindError> {
+    /// With the first that cannot be had, or was passed and is nobody's. None is kept then.
+    pub(crate) fn bind<'a>(
+        services: impl Iterator<Item = &'a Service> + Clone,
+        activation: &SocketActivation,
+    ) -> Result<Self, ListenError> {
+        activation.check(services.clone())?;
         let mut listeners = Self::default();
         for service in services.filter(|service| !service.listen.is_empty()) {
             let mut of_service = OfService::default();
             for listener in &service.listen {
                 let refused = |why| BindError::new(service, listener, why);
-                if let ListenAddress::Unix(path) = &listener.address {
+                if let Some(given) = activation.at(&listener.address) {
+                    of_service.add_given(&service.name, listener, given);
+                } else if let ListenAddress::Unix(path) = &listener.address {
                     of_service.add_unix(&service.name, listener, bind::unix(path).map_err(refused)?);
                     listeners.paths.push(path.clone());
                 } else {
@@ -129,7 +149,7 @@ impl Listeners {
         for Socket { name, address, bound, .. } in &of_service.sockets {
             let socket = match bound {
                 Bound::Tcp { slots, .. } => &slots[place as usize],
-                Bound::Unix(socket) => socket,
+                Bound::Shared(socket) => socket,
             };
             passed.sockets.push(socket.try_clone()?);
             passed.listen.push(Listener { name: name.clone(), address: address.clone() });
@@ -171,14 +191,27 @@ impl Drop for Listeners {
 
 impl OfService {
     fn add_unix(&mut self, service: &ServiceName, listener: &manifest::Listener, socket: OwnedFd) {
-        let socket = Arc::new(socket);
+        self.share(service, listener, listener.address.to_string(), Arc::new(socket));
+    }
+
+    fn add_given(&mut self, service: &ServiceName, listener: &manifest::Listener, given: &Given) {
+        let address = match &given.address {
+            // Of a port of the host, what it is bound to.
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(_) => listener.address.to_string(),
+        };
+        self.share(service, listener, address, Arc::clone(&given.socket));
+    }
+
+    fn share(
+        &mut self,
+        service: &ServiceName,
+        listener: &manifest::Listener,
+        address: String,
+        socket: Arc<OwnedFd>,
+    ) {
         self.watch(service, &socket, Whose::All { http: listener.is_http() });
-        let bound = Bound::Unix(socket);
-        self.sockets.push(Socket {
-            name: listener.name.clone(),
-            address: listener.address.to_string(),
-            bound,
-        });
+        self.sockets.push(Socket { name: listener.name.clone(), address, bound: Bound::Shared(socket) });
     }
 
     fn add_tcp(
