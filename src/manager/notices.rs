@@ -46,16 +46,14 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Begins to tell. A command is found, and runs, in this folder.
-    ///
-    /// # Errors
-    /// Where too much is being told already.
-    pub(crate) fn begin(&mut self, notice: Notice, folder: PathBuf) -> Result<(), EventKind> {
+    /// Begins to tell. A command is found, and runs, in this folder. Answers with what has failed at once.
+    #[must_use]
+    pub(crate) fn begin(&mut self, notice: Notice, folder: PathBuf) -> Option<EventKind> {
         let Notice { facts, to } = notice;
         let replica = ReplicaId { service: facts.service.clone(), index: facts.replica };
         if self.under_way.len() + 2 > AT_ONCE {
             let why = format!("{AT_ONCE} commands and requests are under way already");
-            return Err(EventKind::NotTold { replica, why });
+            return Some(EventKind::NotTold { replica, why });
         }
         if let Some(command) = to.exec {
             let (facts, replica) = (facts.clone(), replica.clone());
@@ -64,7 +62,7 @@ impl Notices {
         if let Some(webhook) = to.webhook {
             self.under_way.spawn(async move { (replica, post(&webhook, &facts, LIMIT).await) });
         }
-        Ok(())
+        None
     }
 
     /// The next one that is over: what has failed of it, if anything. None where nothing is under way. Cancel-safe.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_core::StartId;
-use orchestrator_core::giving_up::notice;
+use orchestrator_core::giving_up::{Notice, notice};
 use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::Isolation;
 use orchestrator_core::report::{CrashReason, EventKind};
@@ -107,16 +107,18 @@ impl ServicesManager {
 
     fn report(&mut self, kind: EventKind) {
         tracing::debug!(?kind, "event");
-        let project = self.project.name();
-        let service = |name: &_| self.services.get(name);
-        let notice = notice(project, &kind, |name| service(name).map(|service| &service.on_give_up));
+        let told_by = |name: &_| self.services.get(name).map(|service| &service.on_give_up);
+        let notice = notice(self.project.name(), &kind, told_by);
         self.events.publish(kind);
         if let Some(notice) = notice {
-            let folder = service(&notice.facts.service).map(|service| service.folder.clone());
-            if let Err(failure) = self.notices.begin(notice, folder.unwrap_or_default()) {
-                self.events.publish(failure);
-            }
+            self.tell_outside(notice);
         }
+    }
+
+    fn tell_outside(&mut self, notice: Notice) {
+        let Some(service) = self.services.get(&notice.facts.service) else { return };
+        let failure = self.notices.begin(notice, service.folder.clone());
+        self.note(failure);
     }
 }
 

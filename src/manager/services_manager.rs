@@ -465,7 +465,8 @@ impl ServicesManager {
         }
     }
 
-    fn note(&self, failure: Option<EventKind>) {
+    /// Says what has failed, if anything.
+    pub(crate) fn note(&self, failure: Option<EventKind>) {
         if let Some(failure) = failure {
             self.events.publish(failure);
         }

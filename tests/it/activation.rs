@@ -220,3 +220,22 @@ fn what_was_passed_to_somebody_else_is_left_alone() {
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
 }
+
+#[test]
+fn who_is_passed_sockets_stays_in_the_foreground() {
+    if missing("python3", "a parent that passes sockets") {
+        return;
+    }
+    let port = free_port();
+    let project = TestProject::new(&format!(
+        "  web: {{ runtime: js, listen: {{ http: \"127.0.0.1:{port}\" }}, code: \"console.log('it runs');\\n\" }}\n"
+    ));
+    let launcher = ["python3", "-c", PARENT, &port.to_string(), "0", ""];
+    let said = Said::of(&mut project.command_through(&launcher, &["up", "--detach"]));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(
+        said.err,
+        "error: sockets were passed to this process, which cannot run in the background then\n  \
+         fix: remove --detach and --wait: who passes sockets keeps it running\n"
+    );
+}

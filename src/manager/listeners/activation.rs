@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use orchestrator_core::manifest::{ListenAddress, Service};
+use orchestrator_core::manifest::ListenAddress;
 use orchestrator_sandbox::spawn::LISTEN_PID;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
@@ -116,16 +116,14 @@ impl SocketActivation {
         self.sockets.is_empty()
     }
 
-    /// Whether each is one that these services listen on.
+    /// Whether each is bound to one of these addresses.
     pub(super) fn check<'a>(
         &self,
-        services: impl Iterator<Item = &'a Service> + Clone,
+        wanted: impl Iterator<Item = &'a ListenAddress>,
     ) -> Result<(), ActivationError> {
-        let wanted = |given: &&Given| {
-            let mut listen = services.clone().flat_map(|service| &service.listen);
-            listen.any(|listener| given.address.is(&listener.address))
-        };
-        match self.sockets.iter().find(|given| !wanted(given)) {
+        let wanted: Vec<_> = wanted.collect();
+        let is_wanted = |given: &&Given| wanted.iter().any(|address| given.address.is(address));
+        match self.sockets.iter().find(|given| !is_wanted(given)) {
             None => Ok(()),
             Some(Given { name, address, .. }) => {
                 Err(ActivationError::Unclaimed { name: name.clone(), address: address.to_string() })

@@ -106,7 +106,8 @@ impl Listeners {
         services: impl Iterator<Item = &'a Service> + Clone,
         activation: &SocketActivation,
     ) -> Result<Self, ListenError> {
-        activation.check(services.clone())?;
+        let wanted = services.clone().flat_map(|service| &service.listen);
+        activation.check(wanted.map(|listener| &listener.address))?;
         let mut listeners = Self::default();
         for service in services.filter(|service| !service.listen.is_empty()) {
             let mut of_service = OfService::default();
