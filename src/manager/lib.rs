@@ -39,6 +39,7 @@ mod service_container;
 mod service_controller;
 mod services_manager;
 mod shipment;
+mod webhook;
 
 pub use children::ChildReader;
 pub use confinement::Runtime;

@@ -7,27 +7,20 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use orchestrator_core::ReplicaId;
 use orchestrator_core::giving_up::{Facts, Notice};
-use orchestrator_core::manifest::Webhook;
 use orchestrator_core::report::EventKind;
 use orchestrator_sandbox::Pid;
 use orchestrator_sandbox::spawn::{Launch, Program};
 use rustix::process::{Signal, WaitOptions, WaitStatus, kill_process_group, waitpid};
-use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::service_container::chain;
 use crate::shipment::is_executable;
+use crate::webhook::post;
 
 /// How long a command may run, and a webhook be silent.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -158,47 +151,8 @@ fn find(name: &str, folder: &Path) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(name)).find(|program| is_executable(program))
 }
 
-/// Posts the facts.
-async fn post(webhook: &Webhook, facts: &Facts, limit: Duration) -> Result<(), String> {
-    match timeout(limit, exchange(webhook, facts)).await {
-        Ok(answered) => answered.map_err(|why| format!("{webhook} {why}")),
-        Err(_) => Err(format!("{webhook} did not answer within {} s", limit.as_secs())),
-    }
-}
-
-async fn exchange(webhook: &Webhook, facts: &Facts) -> Result<(), String> {
-    let unreachable = |error: &dyn std::error::Error| format!("cannot be reached: {}", chain(error));
-    let hung_up = |error: &dyn std::error::Error| format!("did not answer: {}", chain(error));
-    let Webhook { host, port, path } = webhook;
-    let address = (host.trim_matches(['[', ']']), *port);
-    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&error))?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| hung_up(&error))?;
-    let body = serde_json::to_vec(facts).map_err(|error| hung_up(&error))?;
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header("host", format!("{host}:{port}"))
-        .header("content-type", "application/json")
-        .header("connection", "close")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| hung_up(&error))?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| hung_up(&error))?;
-        if response.status().is_success() { Ok(()) } else { Err(format!("answered {}", response.status())) }
-    };
-    // The connection ends with this: nobody wants the answer's body. Where it ends first, the answer may have come before.
-    let mut answer = pin!(answer);
-    tokio::select! {
-        answered = &mut answer => answered,
-        _ = connection => answer.await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
-
     use super::*;
 
     fn facts() -> Facts {
@@ -221,18 +175,5 @@ mod tests {
             said(&["./no/tell.sh"]).await,
             "cannot run ./no/tell.sh: failed to execute a program: No such file or directory (os error 2)"
         );
-    }
-
-    #[tokio::test]
-    async fn a_webhook_that_is_silent_is_not_waited_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let webhook = Webhook { host: "127.0.0.1".into(), port, path: "/alarm".into() };
-        let told = post(&webhook, &facts(), Duration::from_millis(100)).await;
-        assert_eq!(told, Err(format!("http://127.0.0.1:{port}/alarm did not answer within 0 s")));
-        drop(listener);
-        let told = post(&webhook, &facts(), LIMIT).await;
-        let why = "cannot be reached: Connection refused (os error 111)";
-        assert_eq!(told, Err(format!("http://127.0.0.1:{port}/alarm {why}")));
     }
 }

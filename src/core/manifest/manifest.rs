@@ -176,9 +176,11 @@ pub struct OnGiveUp {
     pub webhook: Option<Webhook>,
 }
 
-/// Where something is posted over HTTP, without TLS.
+/// Where something is posted over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
+    /// Whether that is over TLS.
+    pub tls: bool,
     /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub host: String,
     /// The port.
@@ -273,7 +275,7 @@ impl Dependency {
 
 impl fmt::Display for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, path } = self;
-        write!(f, "http://{host}:{port}{path}")
+        let Self { tls, host, port, path } = self;
+        write!(f, "{}://{host}:{port}{path}", if *tls { "https" } else { "http" })
     }
 }

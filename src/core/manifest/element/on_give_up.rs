@@ -25,25 +25,19 @@ const EXEC: Key = Key {
 
 const WEBHOOK: Key = Key {
     name: "webhook",
-    about: "What happened is posted there, as JSON. The address begins with 'http://'.",
+    about: "What happened is posted to this http or https address, as JSON.",
     schema: webhook_schema,
 };
 
 const KEYS: &[Key] = &[EXEC, WEBHOOK];
 
-/// The port of HTTP.
-const PORT: u16 = 80;
+/// The beginnings of an address, whether each means TLS, and its port where none is written.
+const SCHEMES: [(&str, bool, u16); 2] = [("http://", false, 80), ("https://", true, 443)];
 
-/// Why a text is no address of a webhook.
+/// A text that is no address of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookError {
-    /// TLS would be needed.
-    #[error("'{0}' is an https address, and the orchestrator speaks http only")]
-    Https(String),
-    /// It is no address of HTTP.
-    #[error("'{0}' is no http address")]
-    NoHttp(String),
-}
+#[error("'{0}' is no http or https address")]
+pub struct WebhookError(String);
 
 /// Reads what is done: one thing at least.
 pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Placed<OnGiveUp>> {
@@ -74,25 +68,19 @@ fn read_webhook(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Webhook> {
     match parse(&text) {
         Ok(webhook) => Some(webhook),
         Err(why) => {
-            let hint = match why {
-                WebhookError::Https(_) => {
-                    "name an http address on this host whose server passes it on, or write 'exec: [curl, ...]' instead"
-                }
-                WebhookError::NoHttp(_) => "write it as 'http://127.0.0.1:9000/path'",
-            };
-            field.bad_value(why.into(), Hint::advise(hint), reader);
+            field.bad_value(why.into(), Hint::advise("write it as 'http://127.0.0.1:9000/path'"), reader);
             None
         }
     }
 }
 
-/// Reads `http://HOST[:PORT][/PATH]`.
+/// Reads `http://HOST[:PORT][/PATH]`, or the same with `https`.
 fn parse(text: &str) -> Result<Webhook, WebhookError> {
-    let wrong = || WebhookError::NoHttp(text.to_owned());
-    if text.starts_with("https://") {
-        return Err(WebhookError::Https(text.to_owned()));
-    }
-    let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let wrong = || WebhookError(text.to_owned());
+    let (rest, tls, usual) = SCHEMES
+        .into_iter()
+        .find_map(|(scheme, tls, port)| Some((text.strip_prefix(scheme)?, tls, port)))
+        .ok_or_else(wrong)?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     // The target goes into the first line of a request, which ends at a space.
@@ -103,13 +91,13 @@ fn parse(text: &str) -> Result<Webhook, WebhookError> {
         Some((host, port)) if !port.ends_with(']') => {
             (host, port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?)
         }
-        _ => (authority, PORT),
+        _ => (authority, usual),
     };
     if !is_host(host) {
         return Err(wrong());
     }
     let path = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    Ok(Webhook { host: host.to_owned(), port, path })
+    Ok(Webhook { tls, host: host.to_owned(), port, path })
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets.
@@ -130,7 +118,7 @@ fn on_give_up_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn webhook_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "pattern": "^http://[^#]+$|\\$\\{" })
+    json_schema!({ "type": "string", "pattern": "^https?://[^#]+$|\\$\\{" })
 }
 
 #[cfg(test)]
@@ -144,6 +132,7 @@ mod tests {
             ("http://127.0.0.1:9000/path?a=b", "http://127.0.0.1:9000/path?a=b"),
             ("http://example.com", "http://example.com:80/"),
             ("http://example.com?a", "http://example.com:80/?a"),
+            ("https://hooks.example.com/a/b", "https://hooks.example.com:443/a/b"),
             ("http://[::1]:81/a", "http://[::1]:81/a"),
             ("http://[::1]/a", "http://[::1]:80/a"),
         ] {
@@ -161,7 +150,7 @@ mod tests {
             "ftp://a/",
             "a:80",
         ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), format!("'{text}' is no http address"));
+            assert_eq!(parse(text).unwrap_err().to_string(), format!("'{text}' is no http or https address"));
         }
     }
 
@@ -170,7 +159,7 @@ mod tests {
         let read =
             |text: &str| testing::read(KEY, &format!("on_give_up: {text}"), read).map(|read| read.value);
         let both = read("{ exec: [./tell.sh, 1], webhook: 'http://localhost:${TWO}' }").unwrap();
-        let webhook = Webhook { host: "localhost".into(), port: 2, path: "/".into() };
+        let webhook = Webhook { tls: false, host: "localhost".into(), port: 2, path: "/".into() };
         let exec = Some(vec!["./tell.sh".to_owned(), "1".to_owned()]);
         assert_eq!(both, OnGiveUp { exec, webhook: Some(webhook) });
         for (text, expected) in [
@@ -190,14 +179,8 @@ mod tests {
                  | write it in brackets, as in [one, two]",
             ),
             (
-                "{ webhook: 'https://example.com/' }",
-                "1:24 'webhook' of 'on_give_up' of service 'web': 'https://example.com/' is an https address, and the \
-                 orchestrator speaks http only | name an http address on this host whose server passes it on, or write \
-                 'exec: [curl, ...]' instead",
-            ),
-            (
                 "{ webhook: localhost }",
-                "1:24 'webhook' of 'on_give_up' of service 'web': 'localhost' is no http address \
+                "1:24 'webhook' of 'on_give_up' of service 'web': 'localhost' is no http or https address \
                  | write it as 'http://127.0.0.1:9000/path'",
             ),
         ] {
