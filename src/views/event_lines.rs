@@ -142,6 +142,11 @@ mod tests {
             line(EventKind::GaveUp { replica: replica.clone(), crashes: 6, within, last: reason }),
             "db-1 gave up after 6 crashes within 60 s: exited with code 3"
         );
+        let why = "./tell.sh exited with code 3\x1b".to_owned();
+        assert_eq!(
+            line(EventKind::NotTold { replica: replica.clone(), why }),
+            "db-1 gave up, and its 'on_give_up' failed: ./tell.sh exited with code 3^["
+        );
         let reason = CrashReason::Exit { code: 3 };
         let reloaded =
             EventKind::Reloaded { replica: replica.clone(), generation: Generation(2), before: generation };
