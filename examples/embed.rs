@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
 use orchestrator::supervisor::Request;
 use orchestrator::{
     ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, ManifestReader, Plugins, Project,
-    ServiceName, ServicesManager,
+    ServiceName, ServicesManager, SocketActivation,
 };
 
 const MANIFEST: &str = "
@@ -46,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         own: &[],
         files: &[],
         others: &[],
+        cores: NonZeroU32::MIN,
         check_regex: &|_| Ok(()),
     };
     let manifest = manifest::read(MANIFEST, &surroundings).map_err(|problems| format!("{problems:?}"))?;
@@ -65,6 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         children,
         // Its manifest is a part of this program, and does not change.
         reader: ManifestReader::new(|_, _| Err("this project has no file".into())),
+        activation: SocketActivation::default(),
         image_lock: folder.join("orchestrator.lock"),
         on_pull: |_| (),
         recording: None,

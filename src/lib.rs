@@ -9,7 +9,7 @@ pub use orchestrator_core::{manifest, planning, report, routing, supervisor};
 pub use orchestrator_manager::{
     Answer, Apply, ApplyError, ChildReader, Embedded, EventItem, EventReader, Fresh, Launch, LaunchError,
     LogItem, LogQuery, LogReader, ManagerHandle, ManifestReader, OperatorCall, PluginError, Plugins, Project,
-    ProjectError, ProjectLock, RequestError, ServicesManager, Stream,
+    ProjectError, ProjectLock, RequestError, ServicesManager, SocketActivation, Stream,
 };
 
 /// What this build carries inside itself: the static runner and the built-in plugins.

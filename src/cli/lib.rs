@@ -22,12 +22,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use orchestrator_manager::Embedded;
+use orchestrator_manager::{Embedded, SocketActivation};
 use tracing_subscriber::EnvFilter;
 
 use crate::command::Verb;
 use crate::exit_code::Code;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, chain};
 use crate::target::Target;
 
 /// Runs a handful of services safely on one machine, in order, from one manifest.
@@ -45,11 +45,15 @@ pub(crate) struct Context {
     pub(crate) target: Target,
     pub(crate) embedded: Embedded,
     pub(crate) terminal: terminal::Terminal,
+    /// The sockets that this process was passed.
+    pub(crate) activation: SocketActivation,
 }
 
 /// Runs the command line of this process and returns its exit code.
 #[must_use]
 pub fn run(embedded: Embedded) -> ExitCode {
+    // Before anything opens a descriptor: theirs have the first numbers.
+    let activation = SocketActivation::of_process();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -62,10 +66,13 @@ pub fn run(embedded: Embedded) -> ExitCode {
         // Before there is any thread: from now on no terminal can end it.
         let _ = rustix::process::setsid();
     }
-    let context = Context { target: arguments.target, embedded, terminal };
-    let outcome = in_runtime(&context, arguments.verb);
+    let outcome =
+        activation.map_err(|error| Failure::new(Code::Failed, chain(&error))).and_then(|activation| {
+            let context = Context { target: arguments.target, embedded, terminal, activation };
+            in_runtime(&context, arguments.verb)
+        });
     let code = outcome.unwrap_or_else(|failure| {
-        failure.print(context.terminal.palette());
+        failure.print(terminal.palette());
         failure.code
     });
     ExitCode::from(code.number())

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{
@@ -125,9 +127,16 @@ impl Around<'_> {
             own: &Project::roots().map(canonical),
             files: self.files,
             others: self.others,
+            cores: cores(),
             check_regex: &check_regex,
         })
     }
+}
+
+/// The cores that this process may use: those that its affinity and its control group leave it.
+fn cores() -> NonZeroU32 {
+    let cores = thread::available_parallelism().ok();
+    cores.and_then(|cores| NonZeroU32::try_from(cores).ok()).unwrap_or(NonZeroU32::MIN)
 }
 
 /// Does something with the host as the manifest was read against it.

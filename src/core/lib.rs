@@ -7,10 +7,12 @@
 //! - [`probing`]: when a service counts as ready, and when as unhealthy;
 //! - [`planning`]: from what runs to what a changed manifest says;
 //! - [`recycling`]: when a start has run for long enough;
+//! - [`giving_up`]: what is told of a replica that has given up, and to whom;
 //! - [`routing`]: who calls and hears whom: balancing, retries, deadlines, streams;
 //! - [`learning`]: what has to be granted to a service that was watched;
 //! - [`report`]: everything that people and programs are told.
 
+pub mod giving_up;
 pub mod learning;
 pub mod manifest;
 pub mod name;

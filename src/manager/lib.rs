@@ -25,6 +25,7 @@ mod inbox;
 mod lines;
 mod listeners;
 mod log_store;
+mod notices;
 mod output;
 mod perform;
 mod plugins;
@@ -39,6 +40,7 @@ mod service_container;
 mod service_controller;
 mod services_manager;
 mod shipment;
+mod webhook;
 
 pub use applying::{Apply, ApplyError, Fresh, ManifestReader};
 pub use children::ChildReader;
@@ -49,7 +51,7 @@ pub use environment::{
 };
 pub use event_stream::{EventItem, EventReader};
 pub use handle::{ManagerHandle, RequestError};
-pub use listeners::BindError;
+pub use listeners::{ActivationError, BindError, ListenError, SocketActivation};
 pub use log_store::{LogItem, LogQuery, LogReader};
 pub use plugins::{Embedded, PluginError, Plugins};
 pub use preflight::probe;

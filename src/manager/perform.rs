@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orchestrator_core::StartId;
+use orchestrator_core::giving_up::{Notice, notice};
 use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::Isolation;
 use orchestrator_core::report::{CrashReason, EventKind};
@@ -107,7 +108,18 @@ impl ServicesManager {
 
     fn report(&mut self, kind: EventKind) {
         tracing::debug!(?kind, "event");
+        let told_by = |name: &_| self.services.get(name).map(|service| &service.on_give_up);
+        let notice = notice(self.project.name(), &kind, told_by);
         self.events.publish(kind);
+        if let Some(notice) = notice {
+            self.tell_outside(notice);
+        }
+    }
+
+    fn tell_outside(&mut self, notice: Notice) {
+        let Some(service) = self.services.get(&notice.facts.service) else { return };
+        let failure = self.notices.begin(notice, service.folder.clone());
+        self.note(failure);
     }
 }
 

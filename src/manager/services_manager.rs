@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
-use orchestrator_core::report::{EventKind, Finish, Snapshot};
+use orchestrator_core::report::{EventKind, Finish, FinishCause, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{ServiceName, StartId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,15 +27,16 @@ use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestAsk, RequestError};
 use crate::inbox::{Happening, Inbox, Input, queue};
-use crate::listeners::{BindError, Listeners};
+use crate::listeners::{ListenError, Listeners, SocketActivation};
 use crate::log_store::LogStore;
+use crate::notices::Notices;
 use crate::preflight::Checked;
 use crate::recording::Recording;
 use crate::recycling::first_look;
 use crate::router::Router;
 use crate::service_controller::Command;
 use crate::shipment::{Shipper, ShipperError};
-use crate::{ChildReader, Embedded, ManifestReader, Plugins, Project, ProjectLock, preflight};
+use crate::{ApplyError, ChildReader, Embedded, ManifestReader, Plugins, Project, ProjectLock, preflight};
 
 /// How many requests may wait to be heard.
 const ASKS: usize = 64;
@@ -74,6 +75,8 @@ pub struct ServicesManager {
     pub(crate) events: EventStream,
     pub(crate) logs: LogStore,
     pub(crate) facts: Facts,
+    /// What is being told outside of the project.
+    pub(crate) notices: Notices,
     /// How many starts there have been: each has a folder of its own, named after its number.
     pub(crate) starts: u64,
     /// Set when the Supervisor says that the project has ended.
@@ -117,6 +120,8 @@ pub struct Launch {
     /// The file that keeps what the names of images mean, `orchestrator.lock` beside the manifest. Read and written only
     /// where there is a container with an image of its own.
     pub image_lock: PathBuf,
+    /// The sockets that the orchestrator was passed, each of which a service listens on.
+    pub activation: SocketActivation,
     /// Is told how far an image has come that is fetched.
     pub on_pull: OnPull,
     /// Is given what its service is seen to use, which has to be held to nothing for that; none where nobody is watched.
@@ -131,7 +136,7 @@ pub enum LaunchError {
     Services(#[from] ShipperError),
     /// A socket cannot be had.
     #[error(transparent)]
-    Listen(#[from] BindError),
+    Listen(#[from] ListenError),
     /// This host cannot hold services to what they are granted.
     #[error("this host cannot enforce what the manifest grants")]
     Unenforceable(
@@ -194,6 +199,7 @@ impl Prepared {
         project: &Project,
         lock: &ProjectLock,
         images: Images<'_>,
+        activation: &SocketActivation,
     ) -> Result<Self, LaunchError> {
         let shipper = Shipper::new(plugins, manifest.services.values())?;
         let engine = engine(manifest).await?;
@@ -220,7 +226,7 @@ impl Prepared {
         let logs = LogStore::open(&folder).map_err(|source| LaunchError::Log { folder, source })?;
         let config = ConfigStore::new(project.state().join("config.redb"))
             .map_err(|error| LaunchError::Keeper(Box::new(error)))?;
-        let listeners = Listeners::bind(manifest.services.values())?;
+        let listeners = Listeners::bind(manifest.services.values(), activation)?;
         let keeper = Keeper::launch(embedded.runner, project.runtime(), lock)?;
         Ok(Self { shipper, soft, capabilities, supervisor, logs, config, listeners, keeper, docker })
     }
@@ -235,6 +241,8 @@ enum Turn {
     Time,
     Measurements,
     Recycling,
+    /// Something has been told outside of the project; what of it has failed, if anything.
+    Told(Option<EventKind>),
 }
 
 impl ServicesManager {
@@ -252,11 +260,13 @@ impl ServicesManager {
             children,
             reader,
             image_lock,
+            activation,
             on_pull,
             recording,
         } = launch;
         let images = Images { kept_in: &image_lock, on_pull };
-        let prepared = Prepared::new(&manifest, plugins, &embedded, &project, &lock, images).await;
+        let prepared =
+            Prepared::new(&manifest, plugins, &embedded, &project, &lock, images, &activation).await;
         let prepared = prepared.inspect_err(|_| {
             // There is no keeper that would.
             let _ = fs::remove_dir_all(project.runtime());
@@ -297,6 +307,7 @@ impl ServicesManager {
             events: EventStream::new(),
             logs,
             facts: Facts::default(),
+            notices: Notices::default(),
             starts: 0,
             finish: None,
             began: Instant::now(),
@@ -340,15 +351,20 @@ impl ServicesManager {
             self.publish();
             self.settle();
             if let Some(finish) = self.finish.take() {
-                return self.end(finish).await;
+                return self.end(finish, asks).await;
             }
         }
     }
 
-    async fn next_turn(&self, asks: &mut mpsc::Receiver<Ask>, inputs: &mut mpsc::Receiver<Input>) -> Turn {
+    async fn next_turn(
+        &mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+        inputs: &mut mpsc::Receiver<Input>,
+    ) -> Turn {
         let deadline =
             self.supervisor.next_deadline().map(|moment| self.began + Duration::from_millis(moment.0));
-        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or(self.began));
+        let began = self.began;
+        let at = |deadline: Option<Instant>| sleep_until(deadline.unwrap_or(began));
         tokio::select! {
             biased;
             Some(input) = inputs.recv() => Turn::Input(input),
@@ -356,6 +372,7 @@ impl ServicesManager {
             () = at(deadline), if deadline.is_some() => Turn::Time,
             () = at(self.measurements_due), if self.measurements_due.is_some() => Turn::Measurements,
             () = at(self.recycling_due), if self.recycling_due.is_some() => Turn::Recycling,
+            Some(failure) = self.notices.next() => Turn::Told(failure),
         }
     }
 
@@ -373,6 +390,7 @@ impl ServicesManager {
             }
             Turn::Measurements => self.measurements_due = None,
             Turn::Recycling => self.recycle(),
+            Turn::Told(failure) => self.note(failure),
         }
     }
 
@@ -458,6 +476,13 @@ impl ServicesManager {
         }
     }
 
+    /// Says what has failed, if anything.
+    pub(crate) fn note(&self, failure: Option<EventKind>) {
+        if let Some(failure) = failure {
+            self.events.publish(failure);
+        }
+    }
+
     fn settle(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         for Waiting { goal, answer: to } in waiting {
@@ -493,11 +518,14 @@ impl ServicesManager {
     }
 
     /// Nothing runs any more: takes down what the manager itself has put up, the last thing first.
-    async fn end(self, finish: Finish) -> Finish {
+    async fn end(mut self, finish: Finish, asks: mpsc::Receiver<Ask>) -> Finish {
         if let Some(docker) = self.docker {
             docker.end().await;
         }
         self.keeper.end().await;
+        if finish.cause != FinishCause::Killed {
+            finish_telling(&mut self.notices, &self.events, asks).await;
+        }
         self.events.publish(EventKind::Finished { finish: finish.clone() });
         let Self { logs, events, waiting, lock, .. } = self;
         for Waiting { goal: _, answer: to } in waiting {
@@ -506,6 +534,27 @@ impl ServicesManager {
         drop((logs, events));
         drop(lock);
         finish
+    }
+}
+
+/// What is being told outside is told to its end, unless somebody wants the end at once.
+async fn finish_telling(notices: &mut Notices, events: &EventStream, mut asks: mpsc::Receiver<Ask>) {
+    loop {
+        tokio::select! {
+            told = notices.next() => match told {
+                Some(failure) => drop(failure.map(|failure| events.publish(failure))),
+                None => return,
+            },
+            Some(ask) = asks.recv() => match ask {
+                Ask::Request(RequestAsk { request, answer: to, .. }) => {
+                    answer(to, Err(RequestError::Ended));
+                    if request == Request::Kill {
+                        return;
+                    }
+                }
+                Ask::Apply(ask) => drop(ask.answer.send(Err(ApplyError::Ended))),
+            }
+        }
     }
 }
 

@@ -332,7 +332,7 @@ fn is_folder(path: &Path) -> Result<bool, GatherError> {
     Ok(found.is_dir())
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 

@@ -17,6 +17,9 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             let why = Why::GaveUp { crashes: *crashes, within: *within, last: last.clone() };
             format!("{replica} {why}")
         }
+        EventKind::NotTold { replica, why } => {
+            format!("{replica} gave up, and its 'on_give_up' failed: {why}")
+        }
         EventKind::Reloaded { replica, .. } => format!("{replica} reloaded"),
         EventKind::NotReloaded(failed) => failed.to_string(),
         EventKind::Exception { replica, exception, .. } => {
@@ -35,8 +38,13 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Finished { finish } => finished(finish),
     };
     let line = neutralise(&line);
-    let bad =
-        matches!(event.kind, EventKind::Crash { .. } | EventKind::GaveUp { .. } | EventKind::NotReloaded(_));
+    let bad = matches!(
+        event.kind,
+        EventKind::Crash { .. }
+            | EventKind::GaveUp { .. }
+            | EventKind::NotTold { .. }
+            | EventKind::NotReloaded(_)
+    );
     if bad { palette.bad(&line) } else { line.into_owned() }
 }
 
@@ -47,6 +55,7 @@ pub fn is_news(event: &Event) -> bool {
     match &event.kind {
         EventKind::Crash { .. }
         | EventKind::GaveUp { .. }
+        | EventKind::NotTold { .. }
         | EventKind::Reloaded { .. }
         | EventKind::NotReloaded(_)
         | EventKind::Exception { .. }
@@ -137,6 +146,11 @@ mod tests {
         assert_eq!(
             line(EventKind::GaveUp { replica: replica.clone(), crashes: 6, within, last: reason }),
             "db-1 gave up after 6 crashes within 60 s: exited with code 3"
+        );
+        let why = "./tell.sh exited with code 3\x1b".to_owned();
+        assert_eq!(
+            line(EventKind::NotTold { replica: replica.clone(), why }),
+            "db-1 gave up, and its 'on_give_up' failed: ./tell.sh exited with code 3^["
         );
         let reason = CrashReason::Exit { code: 3 };
         let reloaded =

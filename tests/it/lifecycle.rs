@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use crate::backends::on_both;
-use crate::support::{Backend, TestProject, kill, missing, wait_for};
+use crate::support::{Backend, TestProject, Up, kill, missing, wait_for};
 
 on_both![
     four_languages_start_in_order_and_close_in_reverse,
@@ -191,4 +191,26 @@ fn everything_closes_in_order_when_nobody_reads_any_more() {
     let mut up = run_unread(&project);
     drop(up.stdout.take());
     ends_well(&project, up);
+}
+
+#[test]
+fn as_many_replicas_run_as_the_orchestrator_has_cores() {
+    let project = TestProject::new(
+        "  web: { runtime: js, replicas: cores, code: \"export const greet = () => 1;\\n\" }\n",
+    );
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+    let first = allowed.trim().split(['-', ',']).next().expect("a core");
+    let all = std::thread::available_parallelism().expect("it is known").get();
+    for (launcher, cores) in [(&[][..], all), (&["taskset", "-c", first], 1)] {
+        if cores == 1 && missing("taskset", "one core") {
+            continue;
+        }
+        let mut up = Up::begin(&mut project.command_through(launcher, &["up"]));
+        up.wait_for("1 service is up");
+        let replicas = project.service("web")["replicas"].as_array().expect("a list").len();
+        assert_eq!(replicas, cores);
+        up.interrupt();
+        up.end();
+    }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says so by name")]
 
+mod activation;
 mod apply;
 mod backends;
 mod calls;
@@ -26,6 +27,7 @@ mod manifest_errors;
 mod mcp;
 mod network;
 mod nothing_left_behind;
+mod on_give_up;
 mod readiness;
 mod real_programs;
 mod registries;

@@ -1,6 +1,7 @@
 //! Manifests, plugins and `.env` files: what a person or a generator has written.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use orchestrator_core::ServiceName;
@@ -35,6 +36,7 @@ fn read(text: &str) -> Result<Manifest, Problems> {
             own: &["/run/orchestrator".into()],
             files: &["/shop/manifest.yaml".into()],
             others: &[],
+            cores: NonZeroU32::MIN,
             check_regex: &|_| Ok(()),
         },
     )

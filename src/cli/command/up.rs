@@ -75,6 +75,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return again(&loaded, &project, args.services, way).await;
     }
     if (args.detach || args.wait) && !args.detached {
+        refuse_passed(context)?;
         return detach::run(&loaded, &project, &args, context).await;
     }
     let names: Vec<ServiceName> = loaded.manifest.services.keys().cloned().collect();
@@ -142,6 +143,7 @@ impl Launched {
             embedded: context.embedded,
             project: project.clone(),
             lock,
+            activation: context.activation.clone(),
             image_lock: loaded.folder.join(IMAGE_LOCK),
             on_pull: show_pull,
             recording,
@@ -190,6 +192,16 @@ pub(super) fn refuse_unconfined(
     }
     let text = format!("'sandbox: none' lets {} do whatever you may", names.join(", "));
     Err(Failure::new(Code::Unenforceable, text).hint("remove it, or say --allow-unconfined"))
+}
+
+/// Who passes sockets has the process itself in the background, and would take its end for the project's.
+fn refuse_passed(context: &Context) -> Result<(), Failure> {
+    if context.activation.is_empty() {
+        return Ok(());
+    }
+    let text = "sockets were passed to this process, which cannot run in the background then";
+    Err(Failure::new(Code::Usage, text)
+        .hint("remove --detach and --wait: who passes sockets keeps it running"))
 }
 
 async fn already_running(project: &Project) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -56,6 +57,7 @@ fn learned(uses: &[Use], names: &[(&str, &[&str])]) -> Learned {
         own: &[PathBuf::from("/run/user/1/orchestrator")],
         files: &["/srv/shop/manifest.yaml".into(), "/srv/shop/.env".into()],
         others: &[],
+        cores: NonZeroU32::MIN,
         check_regex: &|_| Ok(()),
     };
     let manifest = read(MANIFEST, &around).unwrap();

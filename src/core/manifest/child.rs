@@ -8,10 +8,11 @@ use crate::name::ServiceName;
 use crate::permissions::{Excess, Permissions, excess};
 
 /// What only the person who writes a manifest decides, and the hint where it is asked for.
-const NOT_FOR_CHILDREN: [(&str, &str); 6] = [
+const NOT_FOR_CHILDREN: [(&str, &str); 7] = [
     ("depends_on", "a child depends on its parent"),
     ("essential", "a child ends with its parent"),
     ("listen", "a child listens inside of its own sandbox"),
+    ("on_give_up", "programs of the host are run for a manifest only"),
     ("isolation", "a child is isolated as its parent is"),
     ("image", "a child brings code, which runs in its parent's image"),
     ("runtime_image", "a child's code runs in its parent's image"),

@@ -2,6 +2,7 @@
 //! should have filled, and nothing here remembers how it was written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct Service {
     pub recycle: Recycle,
     /// What happens when it crashes.
     pub restart: Restart,
+    /// What is done, outside of the project, when a replica of it gives up.
+    pub on_give_up: OnGiveUp,
     /// How long a start may take, from the creation of the environment to ready.
     pub start_timeout: Duration,
     /// How long a graceful close may take before it is forced.
@@ -164,6 +167,28 @@ pub struct Recycle {
     pub age: Option<Duration>,
 }
 
+/// What is done when a replica gives up: nothing, where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnGiveUp {
+    /// A program with its arguments, which the orchestrator runs as itself. Never empty.
+    pub exec: Option<Vec<String>>,
+    /// Where it is posted.
+    pub webhook: Option<Webhook>,
+}
+
+/// Where something is posted over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Whether that is over TLS.
+    pub tls: bool,
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path with its leading slash, and its query.
+    pub path: String,
+}
+
 /// When a started service counts as running.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readiness {
@@ -245,5 +270,12 @@ impl Dependency {
             Kind::Job => Condition::Completed,
         };
         Self { condition, on_crash: OnCrash::default() }
+    }
+}
+
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls, host, port, path } = self;
+        write!(f, "{}://{host}:{port}{path}", if *tls { "https" } else { "http" })
     }
 }

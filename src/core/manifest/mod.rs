@@ -33,17 +33,19 @@ mod written;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 pub use child::{ChildError, read_child};
 pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
+pub use element::on_give_up::WebhookError;
 pub use element::size::SizeError;
 pub use grants::never_granted;
 pub use listener::{ListenAddress, ListenError, Listener};
 pub use manifest::{
-    Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, Probe, Readiness, ReadyCheck, Recycle,
-    Restart, RestartPolicy, Service,
+    Code, Condition, Dependency, Kind, Liveness, Manifest, OnCrash, OnGiveUp, Probe, Readiness, ReadyCheck,
+    Recycle, Restart, RestartPolicy, Service, Webhook,
 };
 pub use plugin::{PluginKind, PluginSpec, Protocol, RuntimeSpec, ServiceSpec};
 pub use plugin_reader::read_plugin;
@@ -74,6 +76,8 @@ pub struct Surroundings<'a> {
     pub files: &'a [PathBuf],
     /// The services that there are besides those of the file.
     pub others: &'a [String],
+    /// How many cores the orchestrator may use.
+    pub cores: NonZeroU32,
     /// Why a text is no regular expression.
     pub check_regex: &'a dyn Fn(&str) -> Result<(), String>,
 }

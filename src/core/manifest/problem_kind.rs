@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::element::duration::DurationError;
+use super::element::on_give_up::WebhookError;
 use super::element::size::SizeError;
 use super::listener::ListenError;
 use super::problem::{Found, Owner};
@@ -213,6 +214,22 @@ pub enum ProblemKind {
         address: String,
         /// Who does: the service and the socket's name.
         other: String,
+    },
+    /// A check of a port that the service is passed the socket of.
+    #[error(
+        "service '{service}' cannot be checked on port {port}: the orchestrator listens there, not the service"
+    )]
+    NotItsPort {
+        /// The service.
+        service: String,
+        /// The port of one of its sockets.
+        port: u16,
+    },
+    /// What is done when it gives up, of a service that is never restarted.
+    #[error("service '{service}' never gives up: it is not restarted, so its first crash is its last")]
+    NeverGivesUp {
+        /// The service.
+        service: String,
     },
     /// Something that a job cannot have.
     #[error("the job '{service}' cannot have '{what}'")]
@@ -476,6 +493,9 @@ pub enum ValueError {
     /// More sockets than a service can have.
     #[error("it has more sockets than a service can have")]
     ManySockets,
+    /// No address of a webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// Nothing to listen on.
     #[error(transparent)]
     Listen(#[from] ListenError),

@@ -9,25 +9,27 @@ use super::element::depends_on::RawDependency;
 use super::element::image::ImagePolicy;
 use super::element::listen::RawListener;
 use super::element::permissions::RawPermissions;
+use super::element::replicas::Replicas;
 use super::element::{
     MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, listen,
-    max_in_flight, max_surge, name, permissions, ready, recycle, replicas, restart, runtime, sandbox,
-    services, timeouts, version,
+    max_in_flight, max_surge, name, on_give_up, permissions, ready, recycle, replicas, restart, runtime,
+    sandbox, services, timeouts, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
 use super::reader::{Fields, Reader};
-use super::{Kind, Liveness, Readiness, Recycle, Restart};
+use super::{Kind, Liveness, OnGiveUp, Readiness, Recycle, Restart};
 use crate::name::ServiceName;
 use crate::permissions::{Isolation, Sandbox};
 
 /// A manifest as it is written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RawManifest {
     pub(crate) name: Option<ServiceName>,
     pub(crate) isolation: Option<Placed<Isolation>>,
     pub(crate) image_policy: Option<Placed<ImagePolicy>>,
     pub(crate) sandbox: Option<Placed<Sandbox>>,
+    pub(crate) on_give_up: Option<Placed<OnGiveUp>>,
     /// The services in the order of the file.
     pub(crate) services: Vec<NamedService>,
 }
@@ -55,7 +57,7 @@ pub(crate) struct RawService {
     pub(crate) kind: Option<Placed<Kind>>,
     pub(crate) args: Option<Placed<Vec<String>>>,
     pub(crate) depends_on: Vec<RawDependency>,
-    pub(crate) replicas: Option<Placed<NonZeroU32>>,
+    pub(crate) replicas: Option<Placed<Replicas>>,
     pub(crate) max_in_flight: Option<Placed<NonZeroU32>>,
     pub(crate) max_surge: Option<Placed<NonZeroU32>>,
     pub(crate) listen: Vec<RawListener>,
@@ -63,6 +65,7 @@ pub(crate) struct RawService {
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
     pub(crate) recycle: Option<Placed<Recycle>>,
+    pub(crate) on_give_up: Option<Placed<OnGiveUp>>,
     pub(crate) start_timeout: Option<Placed<Duration>>,
     pub(crate) close_timeout: Option<Placed<Duration>>,
     pub(crate) essential: Option<Placed<bool>>,
@@ -73,8 +76,7 @@ pub(crate) struct RawService {
 
 /// Reads a whole manifest. What is wrong is recorded, and the rest is read all the same.
 pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
-    let mut raw =
-        RawManifest { name: None, isolation: None, image_policy: None, sandbox: None, services: Vec::new() };
+    let mut raw = RawManifest::default();
     let Some(fields) = Fields::open(root, Owner::Manifest, MANIFEST, reader) else { return raw };
     if let Some(field) = fields.get(&version::KEY) {
         version::read(&field, reader);
@@ -82,6 +84,7 @@ pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
     raw.isolation = fields.get(&isolation::KEY).and_then(|field| isolation::read(&field, reader));
     raw.image_policy = fields.get(&image::POLICY).and_then(|field| image::read_policy(&field, reader));
     raw.sandbox = fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader));
+    raw.on_give_up = fields.get(&on_give_up::KEY).and_then(|field| on_give_up::read(&field, reader));
     raw.name = fields.get(&name::KEY).and_then(|field| name::read(&field, reader));
     raw.services = named_services(&fields, &root.place, reader);
     raw
@@ -138,6 +141,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),
         recycle: fields.get(&recycle::KEY).and_then(|field| recycle::read(&field, reader)),
+        on_give_up: fields.get(&on_give_up::KEY).and_then(|field| on_give_up::read(&field, reader)),
         start_timeout: fields.get(&timeouts::START).and_then(|field| timeouts::read(&field, reader)),
         close_timeout: fields.get(&timeouts::CLOSE).and_then(|field| timeouts::read(&field, reader)),
         essential: fields.get(&essential::KEY).and_then(|field| essential::read(&field, reader)),

@@ -7,14 +7,15 @@ use std::num::NonZeroU32;
 use super::cycle::{Arrows, cycles};
 use super::element::depends_on::RawDependency;
 use super::element::listen::RawListener;
+use super::element::replicas::Replicas;
 use super::element::{restart, timeouts};
 use super::plugin::PluginKind;
 use super::problem::{Hint, Owner, Placed, ProblemKind};
 use super::raw::{NamedService, RawManifest};
 use super::reader::Reader;
 use super::{
-    Condition, Dependency, Kind, ListenAddress, Listener, Manifest, RestartPolicy, Service, Surroundings,
-    grants, image_choice, runtime_choice, suggest,
+    Condition, Dependency, Kind, ListenAddress, Listener, Manifest, Probe, ReadyCheck, RestartPolicy,
+    Service, Surroundings, grants, image_choice, runtime_choice, suggest,
 };
 use crate::name::ServiceName;
 
@@ -32,6 +33,8 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
         check_job(named, reader);
         let depends_on = dependencies(named, &kinds, &mut arrows, reader);
         let listen = sockets.of(named, around, reader);
+        check_readiness(named, &listen, reader);
+        check_giving_up(named, reader);
         if let Some(service) = service(named, depends_on, listen, &raw, around, reader) {
             services.insert(service.name.clone(), service);
         }
@@ -82,6 +85,9 @@ fn refuse_own_code(named: &NamedService, place: &super::Place, reader: &mut Read
     }
 }
 
+/// What a job may say of its replicas.
+const ONE: Replicas = Replicas::Number(NonZeroU32::MIN);
+
 /// Records what only a service can have.
 fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
     let raw = &named.service;
@@ -95,7 +101,7 @@ fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
     if let Some(ready) = &raw.ready {
         refuse("ready", &ready.place, "remove it: others wait until a job has completed");
     }
-    if let Some(replicas) = raw.replicas.as_ref().filter(|replicas| replicas.value != NonZeroU32::MIN) {
+    if let Some(replicas) = raw.replicas.as_ref().filter(|replicas| replicas.value != ONE) {
         refuse("replicas", &replicas.place, "remove it: a job runs once");
     }
     if let Some(recycle) = &raw.recycle {
@@ -108,6 +114,29 @@ fn check_job(named: &NamedService, reader: &mut Reader<'_>) {
         raw.restart.as_ref().filter(|restart| restart.value.policy == RestartPolicy::Always)
     {
         refuse("restart: always", &restart.place, "write 'on-failure', or remove 'kind: job'");
+    }
+}
+
+/// Records a check of a port that the orchestrator listens on, which says nothing of the service: inside of a sandbox nobody
+/// answers there, and outside of it who connects is let in before anybody serves.
+fn check_readiness(named: &NamedService, listen: &[Listener], reader: &mut Reader<'_>) {
+    let Some(ready) = &named.service.ready else { return };
+    let ReadyCheck::Probe(Probe::Tcp(port) | Probe::Http { port, .. }) = ready.value.check else { return };
+    if listen.iter().any(|socket| socket.address.port() == Some(port)) {
+        let kind = ProblemKind::NotItsPort { service: named.written.value.clone(), port };
+        let hint = "write 'log: TEXT', with what it writes when it serves, or 'notify: true'";
+        reader.report(&ready.place, kind, Hint::advise(hint));
+    }
+}
+
+/// Records what is to be done when somebody gives up who never does.
+fn check_giving_up(named: &NamedService, reader: &mut Reader<'_>) {
+    let Some(on_give_up) = &named.service.on_give_up else { return };
+    let restart = value(&named.service.restart).unwrap_or_else(|| restart::default_of(named.service.kind()));
+    if restart.policy == RestartPolicy::Never {
+        let kind = ProblemKind::NeverGivesUp { service: named.written.value.clone() };
+        let hint = "write 'restart: { max: 0 }', and its first crash is told, or remove it";
+        reader.report(&on_give_up.place, kind, Hint::advise(hint));
     }
 }
 
@@ -255,13 +284,14 @@ fn service(
         sandbox: grants::sandbox(named, top, reader),
         permissions,
         depends_on,
-        replicas: value(&raw.replicas).unwrap_or(NonZeroU32::MIN),
+        replicas: value(&raw.replicas).map_or(NonZeroU32::MIN, |replicas| replicas.on(around.cores)),
         max_in_flight: value(&raw.max_in_flight),
         max_surge: value(&raw.max_surge).unwrap_or(NonZeroU32::MIN),
         listen,
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
         recycle: value(&raw.recycle).unwrap_or_default(),
+        on_give_up: value(&raw.on_give_up).or_else(|| value(&top.on_give_up)).unwrap_or_default(),
         restart: value(&raw.restart).unwrap_or_else(|| restart::default_of(kind)),
         start_timeout: value(&raw.start_timeout).unwrap_or(timeouts::START_DEFAULT),
         close_timeout: value(&raw.close_timeout).unwrap_or(timeouts::CLOSE_DEFAULT),

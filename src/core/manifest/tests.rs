@@ -1,6 +1,7 @@
 //! Whole manifests, from text to meaning or to everything that is wrong with them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ fn with_surroundings<T>(look: &dyn Fn(&Path) -> OnDisk, deed: impl FnOnce(&Surro
         own: &[PathBuf::from("/var/tmp/orchestrator")],
         files: &[PathBuf::from("/shop/manifest.yaml")],
         others: &["web".into(), "db".into()],
+        cores: NonZeroU32::new(8).unwrap(),
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };
     deed(&surroundings)
@@ -127,6 +129,7 @@ fn what_is_not_written_is_the_default() {
         ready: None,
         alive: Liveness::default(),
         recycle: Recycle::default(),
+        on_give_up: OnGiveUp::default(),
         restart: Restart::default(),
         start_timeout: Duration::from_secs(60),
         close_timeout: Duration::from_secs(10),

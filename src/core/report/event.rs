@@ -68,6 +68,13 @@ pub enum EventKind {
         /// What happened last.
         last: CrashReason,
     },
+    /// A replica gave up, and what its manifest wants done then has failed.
+    NotTold {
+        /// The replica.
+        replica: ReplicaId,
+        /// What has failed, and how.
+        why: String,
+    },
     /// A new start has taken a replica's place; the one before it finishes what it has, and closes.
     Reloaded {
         /// The replica.

@@ -100,11 +100,11 @@ impl Supervisor {
         if let Some(unmet) = services.iter().find_map(|name| self.not_reloaded(name)) {
             return Some(Err(unmet));
         }
-        // Until then an old start may still accept connections.
-        if services.iter().any(|name| self.has_second_starts(name)) {
-            return None;
+        match self.settled_running(services) {
+            // Until then an old start may still accept connections.
+            Some(Ok(())) if services.iter().any(|name| self.has_second_starts(name)) => None,
+            settled => settled,
         }
-        self.settled_running(services)
     }
 
     /// What a person has stopped is not waited for.

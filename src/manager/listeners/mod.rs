@@ -4,9 +4,10 @@
 //! Each replica of a service has a socket of its own for each TCP address, the same for all its starts; the kernel parts
 //! connections among those whose replicas are ready ([`orchestrator_sandbox::steering`]). So they are spread evenly, any program
 //! that can use a passed socket is served, and no connection is touched by anybody on its way. The replicas of a service share
-//! its Unix sockets. While no replica is ready, HTTP connections go to a socket that the orchestrator keeps for itself (`door.rs`);
+//! its Unix sockets, and those that the orchestrator itself was passed (`activation.rs`), which have no others beside them. While no replica is ready, HTTP connections go to a socket that the orchestrator keeps for itself (`door.rs`);
 //! what has come to the socket of a replica that is gone is not forgotten (`orphan.rs`).
 
+mod activation;
 mod bind;
 mod door;
 mod orphan;
@@ -27,9 +28,22 @@ use orchestrator_sandbox::steering::steer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::activation::{ActivationError, SocketActivation};
+use self::activation::{Address, Given};
 pub use self::bind::BindError;
 use self::door::Door;
 use self::orphan::{Orphan, Whose};
+
+/// Why the sockets of a project cannot be had. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// One cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// One was passed that cannot be used.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+}
 
 /// What one start is given.
 #[derive(Debug, Default)]
@@ -44,6 +58,8 @@ pub(crate) struct Passed {
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     services: HashMap<ServiceName, OfService>,
+    /// What was passed by who started the orchestrator.
+    activation: SocketActivation,
 }
 
 /// Sockets that are to be those of a project.
@@ -101,21 +117,26 @@ struct Made(PathBuf);
 enum Bound {
     /// One for each replica, in the order in which they began to listen; for HTTP, the door's began before them.
     Tcp { address: SocketAddr, http: bool, slots: Vec<Arc<OwnedFd>> },
-    /// One for all of them.
-    Unix {
+    /// One for all of them: at a path, or passed by who started the orchestrator.
+    Shared {
         socket: Arc<OwnedFd>,
         #[expect(dead_code, reason = "kept for its end")]
-        path: Made,
+        path: Option<Made>,
     },
 }
 
 impl Listeners {
-    /// Binds everything that these services listen on.
+    /// Binds everything that these services listen on, but for what was passed.
     ///
     /// # Errors
-    /// With the first that cannot be had. None is kept then.
-    pub(crate) fn bind<'a>(services: impl Iterator<Item = &'a Service>) -> Result<Self, BindError> {
-        let mut listeners = Self::default();
+    /// With the first that cannot be had, or was passed and is nobody's. None is kept then.
+    pub(crate) fn bind<'a>(
+        services: impl Iterator<Item = &'a Service> + Clone,
+        activation: &SocketActivation,
+    ) -> Result<Self, ListenError> {
+        let wanted = services.clone().flat_map(|service| &service.listen);
+        activation.check(wanted.map(|listener| &listener.address))?;
+        let mut listeners = Self { activation: activation.clone(), ..Self::default() };
         let staged = listeners.stage(services)?;
         listeners.commit(staged);
         Ok(listeners)
@@ -136,12 +157,25 @@ impl Listeners {
                     before.and_then(|before| before.sockets.iter().position(|there| there.is(listener)));
                 sockets.push(match there {
                     Some(place) => Next::There { place, name: listener.name.clone() },
-                    None => Next::New(Socket::new(service, listener, &attendance)?),
+                    None => Next::New(self.socket(service, listener, &attendance)?),
                 });
             }
             staged.push((service.name.clone(), attendance, sockets));
         }
         Ok(Staged(staged))
+    }
+
+    /// One that was passed, or a new one.
+    fn socket(
+        &self,
+        service: &Service,
+        listener: &manifest::Listener,
+        attendance: &watch::Sender<Attendance>,
+    ) -> Result<Socket, BindError> {
+        match self.activation.at(&listener.address) {
+            Some(given) => Ok(Socket::given(&service.name, listener, given, attendance)),
+            None => Socket::new(service, listener, attendance),
+        }
     }
 
     /// From now on these are the sockets; those that were not staged are closed.
@@ -187,7 +221,7 @@ impl Listeners {
         for Socket { name, address, bound, .. } in &of_service.sockets {
             let socket = match bound {
                 Bound::Tcp { slots, .. } => &slots[place as usize],
-                Bound::Unix { socket, .. } => socket,
+                Bound::Shared { socket, .. } => socket,
             };
             passed.sockets.push(socket.try_clone()?);
             passed.listen.push(Listener { name: name.clone(), address: address.clone() });
@@ -252,23 +286,42 @@ impl Socket {
         socket: OwnedFd,
         attendance: &watch::Sender<Attendance>,
     ) -> Self {
-        let (socket, http) = (Arc::new(socket), listener.is_http());
+        let path = Some(Made(path.to_owned()));
+        Self::shared(service, listener, attendance, Arc::new(socket), path)
+    }
+
+    fn given(
+        service: &ServiceName,
+        listener: &manifest::Listener,
+        given: &Given,
+        attendance: &watch::Sender<Attendance>,
+    ) -> Self {
+        let shared = Self::shared(service, listener, attendance, Arc::clone(&given.socket), None);
+        match &given.address {
+            // Of a port of the host, what it is bound to.
+            Address::Tcp(address) => Self { address: address.to_string(), ..shared },
+            Address::Unix(_) => shared,
+        }
+    }
+
+    fn shared(
+        service: &ServiceName,
+        listener: &manifest::Listener,
+        attendance: &watch::Sender<Attendance>,
+        socket: Arc<OwnedFd>,
+        path: Option<Made>,
+    ) -> Self {
         let mut keepers = Keepers::default();
         let orphan = Orphan {
             service: service.clone(),
             socket: Arc::clone(&socket),
-            whose: Whose::All { http },
+            whose: Whose::All { http: listener.is_http() },
             attendance: attendance.subscribe(),
         };
         keepers.keep(service, orphan.watch());
-        let bound = Bound::Unix { socket, path: Made(path.to_owned()) };
-        Self {
-            name: listener.name.clone(),
-            wanted: listener.clone(),
-            address: listener.address.to_string(),
-            bound,
-            keepers,
-        }
+        let (name, wanted) = (listener.name.clone(), listener.clone());
+        let address = listener.address.to_string();
+        Self { name, wanted, address, bound: Bound::Shared { socket, path }, keepers }
     }
 
     fn tcp(
@@ -370,7 +423,7 @@ mod tests {
     fn of(socket: impl FnOnce(&watch::Sender<Attendance>) -> Socket) -> Listeners {
         let attendance = watch::Sender::default();
         let service = OfService { sockets: vec![socket(&attendance)], attendance };
-        Listeners { services: HashMap::from([(name(), service)]) }
+        Listeners { services: HashMap::from([(name(), service)]), ..Listeners::default() }
     }
 
     /// Two replicas in these states.

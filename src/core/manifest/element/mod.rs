@@ -14,6 +14,7 @@ pub(crate) mod listen;
 pub(crate) mod max_in_flight;
 pub(crate) mod max_surge;
 pub(crate) mod name;
+pub(crate) mod on_give_up;
 pub(crate) mod permissions;
 pub(crate) mod probe;
 pub(crate) mod ready;
@@ -31,7 +32,7 @@ use super::reader::Key;
 
 /// What is written at the top of a manifest.
 pub(crate) const MANIFEST: &[Key] =
-    &[version::KEY, name::KEY, isolation::KEY, image::POLICY, sandbox::KEY, services::KEY];
+    &[version::KEY, name::KEY, isolation::KEY, image::POLICY, sandbox::KEY, on_give_up::KEY, services::KEY];
 
 /// What is written of a service in a manifest.
 pub(crate) const SERVICE: &[Key] = &[
@@ -51,6 +52,7 @@ pub(crate) const SERVICE: &[Key] = &[
     alive::KEY,
     restart::KEY,
     recycle::KEY,
+    on_give_up::KEY,
     timeouts::START,
     timeouts::CLOSE,
     essential::KEY,

@@ -192,6 +192,8 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::name::ServiceName;
 
@@ -217,6 +219,7 @@ mod tests {
             own: &[PathBuf::from("/var/tmp/orchestrator")],
             files: &[],
             others: &[],
+            cores: NonZeroU32::MIN,
             check_regex: &|_| Ok(()),
         };
         for path in [
