@@ -8,7 +8,7 @@ use std::error::Error;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use orchestrator::manifest::{self, ChildError, OnDisk, Surroundings};
+use orchestrator::manifest::{self, Accounts, ChildError, OnDisk, Surroundings};
 use orchestrator::supervisor::Request;
 use orchestrator::{
     ChildReader, EMBEDDED, EventItem, Launch, LogItem, LogQuery, ManifestReader, Plugins, Project,
@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         own: &[],
         files: &[],
         others: &[],
+        accounts: Accounts::default(),
         cores: NonZeroU32::MIN,
         check_regex: &|_| Ok(()),
     };

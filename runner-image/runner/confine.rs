@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use orchestrator_port::container::{self, NOT_OF_IMAGE};
 use orchestrator_port::launch::{Confinement as Wanted, Sandbox, Ticket};
-use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Counted, Grants, Limit};
+use orchestrator_sandbox::confinement::{Confinement, ConfinementError, Counted, Grants, Identity, Limit};
 use orchestrator_sandbox::landlock::{Access, Reach};
 use orchestrator_sandbox::mounts::{Place, PlaceKind, View};
 use orchestrator_sandbox::namespaces::{EnterError, enter};
@@ -129,6 +129,7 @@ fn view(wanted: &Wanted, users: Users) -> View {
         code_bytes: CODE_BYTES,
         hosts: wanted.hosts.iter().map(|(name, address)| (name.clone(), address.clone())).collect(),
         two_users: users == Users::Two,
+        files_of: wanted.user.map(|(uid, gid)| Identity { uid, gid }),
     }
 }
 

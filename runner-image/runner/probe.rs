@@ -52,6 +52,7 @@ fn try_namespaces(folder: &Path, runner: Option<BorrowedFd<'_>>) -> io::Result<(
             code_bytes: 4096,
             hosts: Vec::new(),
             two_users: users == Users::Two,
+            files_of: None,
         };
         let entered = enter(&view, folder, "probe", &[]).map_err(ConfineError::from);
         let looked = |()| runner.map_or(Ok(()), |runner| look(Sandbox::Strict, users, runner, folder));

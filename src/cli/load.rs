@@ -12,7 +12,7 @@ use std::thread;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{
-    self, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
+    self, Accounts, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
     sanitised_name,
 };
 use orchestrator_manager::{ChildReader, Embedded, Fresh, ManifestReader, Project};
@@ -116,6 +116,9 @@ struct Around<'a> {
 impl Around<'_> {
     fn with<T>(&self, deed: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         let home = env::home_dir().map(canonical);
+        // Where there is no such table, there are numbers.
+        let table = |path| fs::read_to_string(path).unwrap_or_default();
+        let (users, groups) = (table("/etc/passwd"), table("/etc/group"));
         deed(&Surroundings {
             folder: self.folder,
             project: project_name(self.folder),
@@ -127,6 +130,7 @@ impl Around<'_> {
             own: &Project::roots().map(canonical),
             files: self.files,
             others: self.others,
+            accounts: Accounts { users: &users, groups: &groups },
             cores: cores(),
             check_regex: &check_regex,
         })

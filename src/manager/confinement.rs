@@ -58,6 +58,7 @@ pub(crate) fn confinement(service: &Service, runtime: Option<&RuntimeSpec>) -> O
         write: paths(&permissions.fs.write),
         // A container has its image's files.
         runtime: runtime.filter(|_| !in_container).map(runtime_files).unwrap_or_default(),
+        user: permissions.fs.user.map(|user| (user.uid, user.gid)),
         devices: paths(&permissions.devices),
         scratch_bytes: permissions.fs.scratch.size,
         scratch_entries: permissions.fs.scratch.inodes,

@@ -12,7 +12,7 @@ use orchestrator_core::permissions::{
 use orchestrator_port::launch::Probed;
 use orchestrator_sandbox::descriptors::sealed_program;
 use orchestrator_sandbox::spawn::{Launch, Program};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, geteuid, waitpid};
 
 /// Has a runner try everything that confinement is made of. `folder` is any folder; nothing is left in it. Blocks for a
 /// few milliseconds.
@@ -40,7 +40,8 @@ pub fn probe(runner: &[u8], folder: &Path) -> io::Result<Capabilities> {
     waitpid(Some(child.pid), WaitOptions::empty())?;
     let Probed { namespaces, landlock, memory, cpu, pids, confinement } = serde_json::from_slice(&text)?;
     let controllers = Controllers { memory, cpu, pids };
-    Ok(Capabilities { namespaces, landlock, confinement, controllers })
+    let root = geteuid().is_root();
+    Ok(Capabilities { namespaces, landlock, confinement, root, controllers })
 }
 
 /// What this host was found to be for the services of a project.
@@ -69,6 +70,7 @@ pub(crate) fn check<'a>(
         namespaces: Some("not tried".into()),
         landlock: 0,
         confinement: Some("not tried".into()),
+        root: false,
         controllers: Controllers::default(),
     };
     // Children may be held where their parent is not.

@@ -57,6 +57,9 @@ pub struct Confinement {
     pub write: Vec<PathBuf>,
     /// Those that the service's runtime needs, to be read and executed, where they are there.
     pub runtime: Vec<PathBuf>,
+    /// The user and the group of the host as whom it uses what it may read and write; none for the owner of each of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<(u32, u32)>,
     /// Device nodes.
     pub devices: Vec<PathBuf>,
     /// The bytes of its own temporary folder, which is in memory.

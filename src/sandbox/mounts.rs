@@ -42,6 +42,8 @@ pub struct View {
     pub hosts: Vec<(String, String)>,
     /// Whether the runner is another user than the service: then `/proc` has to be told who may see everybody.
     pub two_users: bool,
+    /// As whom of the host the service uses what is granted; none for the owner of each granted folder.
+    pub files_of: Option<Identity>,
 }
 
 /// Something that is bound from the host.
@@ -111,7 +113,7 @@ impl View {
     /// # Errors
     /// What was not found.
     pub(crate) fn gather(&self, identity: Option<Identity>) -> Result<Gathered<'_>, ViewError> {
-        let mut owners = Owners::new(identity);
+        let mut owners = Owners::new(identity, self.files_of);
         let mut places = Vec::new();
         for place in self.in_order() {
             places.push((place, place.find(&mut owners)?));
@@ -210,7 +212,7 @@ impl View {
 fn fill_dev(dev: &Path) -> Result<(), ViewError> {
     for name in DEVICES {
         let device = Place { path: Path::new("/dev").join(name), kind: PlaceKind::Device };
-        let found = device.find(&mut Owners::new(None));
+        let found = device.find(&mut Owners::new(None, None));
         match found.and_then(|found| device.attach(dev.parent().unwrap_or(dev), found)) {
             Ok(()) => {}
             // A service has no terminal, so this one may be missing.
@@ -334,18 +336,22 @@ fn set_attributes(mounted: &OwnedFd, set: u64, userns_fd: u64, recursive: bool) 
 struct Owners {
     /// The service's user on the host; none where it is the user who grants.
     service: Option<Identity>,
+    /// Who it is to be among the owners, where that is said.
+    files_of: Option<Identity>,
     namespaces: Vec<(Identity, OwnedFd)>,
 }
 
 impl Owners {
-    fn new(service: Option<Identity>) -> Self {
-        Self { service, namespaces: Vec::new() }
+    fn new(service: Option<Identity>, files_of: Option<Identity>) -> Self {
+        Self { service, files_of, namespaces: Vec::new() }
     }
 
-    /// What `owner` owns in this mount belongs to the service, and what the service makes there belongs to `owner`. Where
-    /// the file system cannot do that, its own rights hold for the service as for any other user.
+    /// What `owner` owns in this mount, or who the service is to be, belongs to the service, and what the service makes there
+    /// belongs to that one. Where the file system cannot do that, its own rights hold for the service as for any other user;
+    /// who it is to be it cannot be then.
     fn give(&mut self, mount: &OwnedFd, owner: Identity) -> io::Result<()> {
         let Some(service) = self.service else { return Ok(()) };
+        let owner = self.files_of.unwrap_or(owner);
         let known = self.namespaces.iter().position(|(of, _)| *of == owner);
         let number = match known {
             Some(number) => number,
@@ -356,7 +362,12 @@ impl Owners {
         };
         let namespace = self.namespaces[number].1.as_raw_fd();
         match set_attributes(mount, libc::MOUNT_ATTR_IDMAP, namespace.unsigned_abs().into(), true) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(()),
+            Err(error)
+                if self.files_of.is_none()
+                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) =>
+            {
+                Ok(())
+            }
             other => other,
         }
     }

@@ -36,4 +36,5 @@ mod samples;
 mod secrets;
 mod sockets;
 mod support;
+mod user;
 mod which_engine;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use orchestrator_core::ServiceName;
-use orchestrator_core::manifest::{self, Manifest, OnDisk, PluginSpec, Problems, Surroundings};
+use orchestrator_core::manifest::{self, Accounts, Manifest, OnDisk, PluginSpec, Problems, Surroundings};
 
 pub(crate) fn any(bytes: &[u8]) {
     let Ok(text) = manifest::decode(bytes) else { return };
@@ -36,6 +36,7 @@ fn read(text: &str) -> Result<Manifest, Problems> {
             own: &["/run/orchestrator".into()],
             files: &["/shop/manifest.yaml".into()],
             others: &[],
+            accounts: Accounts::default(),
             cores: NonZeroU32::MIN,
             check_regex: &|_| Ok(()),
         },

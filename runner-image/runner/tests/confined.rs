@@ -28,6 +28,7 @@ fn nothing() -> Confinement {
         read: Vec::new(),
         write: Vec::new(),
         runtime: runtime.map(PathBuf::from).into(),
+        user: None,
         devices: Vec::new(),
         scratch_bytes: 1 << 20,
         scratch_entries: 64,

@@ -42,6 +42,7 @@ fn nothing(sandbox: Sandbox) -> Confinement {
         read: Vec::new(),
         write: Vec::new(),
         runtime: runtime.map(PathBuf::from).into(),
+        user: None,
         devices: Vec::new(),
         scratch_bytes: 1 << 20,
         scratch_entries: 64,

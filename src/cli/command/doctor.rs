@@ -103,6 +103,7 @@ mod tests {
             namespaces: Some("failed to make namespaces: Operation not permitted".into()),
             landlock: 7,
             confinement: None,
+            root: true,
             controllers: Controllers { memory: true, cpu: false, pids: true },
         };
         let lines = report(&host, &Err("no container engine is there".into())).join("\n");

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::manifest::{OnDisk, read, read_plugin};
+use crate::manifest::{Accounts, OnDisk, read, read_plugin};
 
 const MANIFEST: &str = "
 services:
@@ -57,6 +57,7 @@ fn learned(uses: &[Use], names: &[(&str, &[&str])]) -> Learned {
         own: &[PathBuf::from("/run/user/1/orchestrator")],
         files: &["/srv/shop/manifest.yaml".into(), "/srv/shop/.env".into()],
         others: &[],
+        accounts: Accounts::default(),
         cores: NonZeroU32::MIN,
         check_regex: &|_| Ok(()),
     };

@@ -8,11 +8,13 @@ use crate::name::ServiceName;
 use crate::permissions::{Excess, Permissions, excess};
 
 /// What only the person who writes a manifest decides, and the hint where it is asked for.
-const NOT_FOR_CHILDREN: [(&str, &str); 7] = [
+const NOT_FOR_CHILDREN: [(&str, &str); 9] = [
     ("depends_on", "a child depends on its parent"),
     ("essential", "a child ends with its parent"),
     ("listen", "a child listens inside of its own sandbox"),
     ("on_give_up", "programs of the host are run for a manifest only"),
+    ("user", "a child uses files as its parent does"),
+    ("group", "a child uses files as its parent does"),
     ("isolation", "a child is isolated as its parent is"),
     ("image", "a child brings code, which runs in its parent's image"),
     ("runtime_image", "a child's code runs in its parent's image"),
@@ -100,6 +102,7 @@ fn prepare(spec: &mut Map<String, Value>, parent: &Service) -> Result<(), ChildE
 /// A limit that is not asked for is the most that there is.
 fn fill(permissions: &mut Permissions, most: &Permissions) {
     permissions.limits = super::grants::tighter(&permissions.limits, &most.limits);
+    permissions.fs.user = most.fs.user;
     let scratch = &mut permissions.fs.scratch;
     if *scratch == crate::permissions::Scratch::default() {
         scratch.size = scratch.size.min(most.fs.scratch.size);
@@ -107,6 +110,7 @@ fn fill(permissions: &mut Permissions, most: &Permissions) {
     }
     // The same for what its own children could be given.
     if let Some(below) = &mut permissions.children {
+        below.ceiling.fs.user = most.fs.user;
         below.ceiling.limits = super::grants::tighter(&below.ceiling.limits, &permissions.limits);
     }
 }

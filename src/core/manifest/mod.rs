@@ -6,6 +6,7 @@
 //!                          └──▶ Problems, in the order of the file
 //! ```
 
+mod accounts;
 mod child;
 mod cycle;
 mod element;
@@ -36,6 +37,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+pub use accounts::Accounts;
 pub use child::{ChildError, read_child};
 pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
@@ -76,6 +78,8 @@ pub struct Surroundings<'a> {
     pub files: &'a [PathBuf],
     /// The services that there are besides those of the file.
     pub others: &'a [String],
+    /// Who there is on the host.
+    pub accounts: Accounts<'a>,
     /// How many cores the orchestrator may use.
     pub cores: NonZeroU32,
     /// Why a text is no regular expression.

@@ -112,6 +112,20 @@ pub enum ProblemKind {
         /// What it is.
         found: Found,
     },
+    /// Nobody on the host is called that.
+    #[error("there is no {what} '{name}' on this host")]
+    UnknownAccount {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A service as root.
+    #[error("root may do whatever it likes with the host's files, so no service uses them as root")]
+    RootUser,
+    /// A group of nobody.
+    #[error("there is a 'group' and no 'user'")]
+    GroupAlone,
     /// A value of the right type that makes no sense.
     #[error("{owner}: {why}")]
     BadValue {

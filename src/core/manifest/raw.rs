@@ -13,7 +13,7 @@ use super::element::replicas::Replicas;
 use super::element::{
     MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, listen,
     max_in_flight, max_surge, name, on_give_up, permissions, ready, recycle, replicas, restart, runtime,
-    sandbox, services, timeouts, version,
+    sandbox, services, timeouts, user, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
@@ -71,6 +71,8 @@ pub(crate) struct RawService {
     pub(crate) essential: Option<Placed<bool>>,
     pub(crate) isolation: Option<Placed<Isolation>>,
     pub(crate) sandbox: Option<Placed<Sandbox>>,
+    pub(crate) user: Option<Placed<String>>,
+    pub(crate) group: Option<Placed<String>>,
     pub(crate) permissions: RawPermissions,
 }
 
@@ -147,6 +149,8 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         essential: fields.get(&essential::KEY).and_then(|field| essential::read(&field, reader)),
         isolation: fields.get(&isolation::KEY).and_then(|field| isolation::read(&field, reader)),
         sandbox: fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader)),
+        user: fields.get(&user::USER).and_then(|field| user::read(&field, reader)),
+        group: fields.get(&user::GROUP).and_then(|field| user::read(&field, reader)),
         permissions: fields
             .get(&permissions::KEY)
             .and_then(|field| permissions::read(&field, reader))

@@ -63,6 +63,7 @@ fn with_surroundings<T>(look: &dyn Fn(&Path) -> OnDisk, deed: impl FnOnce(&Surro
         own: &[PathBuf::from("/var/tmp/orchestrator")],
         files: &[PathBuf::from("/shop/manifest.yaml")],
         others: &["web".into(), "db".into()],
+        accounts: Accounts::default(),
         cores: NonZeroU32::new(8).unwrap(),
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };

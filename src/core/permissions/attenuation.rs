@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{ChildGrants, Enforce, Limits, Pattern, Permissions, ServiceGrants};
+use super::{ChildGrants, Enforce, HostUser, Limits, Pattern, Permissions, ServiceGrants};
 
 /// Something that was asked for beyond a ceiling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub fn excess(asked: &Permissions, ceiling: &Permissions) -> Vec<Excess> {
     let readable: BTreeSet<_> = ceiling.fs.read.union(&ceiling.fs.write).cloned().collect();
     paths("fs.read", &asked.fs.read, &readable, &mut found);
     paths("fs.write", &asked.fs.write, &ceiling.fs.write, &mut found);
+    let files = !asked.fs.read.is_empty() || !asked.fs.write.is_empty();
+    if files && asked.fs.user != ceiling.fs.user {
+        let said =
+            |user: Option<HostUser>| user.map_or("each folder's owner".into(), |user| user.to_string());
+        found.push(Excess { permission: "user", asked: said(asked.fs.user), ceiling: said(ceiling.fs.user) });
+    }
     paths("devices", &asked.devices, &ceiling.devices, &mut found);
     members("net.connect", &asked.net.connect, &ceiling.net.connect, &mut found);
     members("net.listen", &asked.net.listen, &ceiling.net.listen, &mut found);
@@ -232,7 +238,12 @@ mod tests {
             |(fs, net, subprocess, devices, limits, services)| {
                 let (memory, cpu, pids, fds, seconds, soft) = limits;
                 Permissions {
-                    fs: FileGrants { read: fs.0, write: fs.1, scratch: Scratch { size: fs.2, inodes: fs.3 } },
+                    fs: FileGrants {
+                        read: fs.0,
+                        write: fs.1,
+                        scratch: Scratch { size: fs.2, inodes: fs.3 },
+                        user: None,
+                    },
                     net: NetGrants { connect: net.0, listen: net.1 },
                     services,
                     children: None,

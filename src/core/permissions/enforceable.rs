@@ -18,6 +18,8 @@ pub struct Capabilities {
     pub landlock: u32,
     /// Why no process can be held by Landlock and system call filters; none where one can.
     pub confinement: Option<String>,
+    /// Whether this user is root, and can be others.
+    pub root: bool,
     /// Which control groups this user can make.
     pub controllers: Controllers,
 }
@@ -103,7 +105,10 @@ pub fn unenforceable(
 ) -> Vec<Unenforceable> {
     let mut found = Found { service, backend, all: Vec::new() };
     match backend {
-        Backend::Process(Sandbox::None) => return found.all,
+        Backend::Process(Sandbox::None) => {
+            user(permissions, host, &mut found);
+            return found.all;
+        }
         Backend::Process(sandbox) => {
             if sandbox == Sandbox::Strict {
                 namespaces(host, &mut found);
@@ -118,6 +123,7 @@ pub fn unenforceable(
             addresses(permissions, &mut found);
         }
     }
+    user(permissions, host, &mut found);
     if permissions.limits.enforce == Enforce::Hard {
         limits(permissions, host, &mut found);
     }
@@ -206,6 +212,25 @@ fn among_the_host(permissions: &Permissions, found: &mut Found<'_>) {
     }
 }
 
+/// As whom files are used is a matter of how they are mounted.
+fn user(permissions: &Permissions, host: &Capabilities, found: &mut Found<'_>) {
+    if permissions.fs.user.is_none() {
+        return;
+    }
+    match found.backend {
+        Backend::Process(Sandbox::Strict) if host.root => {}
+        Backend::Process(Sandbox::Strict) => {
+            found.add(
+                "user",
+                "root",
+                "remove it, or start the orchestrator as root: yours uses files as you",
+            );
+        }
+        Backend::Process(_) => found.add("user", "mount namespace", "remove it, or write 'sandbox: strict'"),
+        Backend::Docker => found.add("user", "id-mapped mounts", "remove it, or write 'isolation: process'"),
+    }
+}
+
 fn limits(permissions: &Permissions, host: &Capabilities, found: &mut Found<'_>) {
     let limits = &permissions.limits;
     // The kernel counts the processes of a user in a user namespace without any control group.
@@ -235,7 +260,7 @@ mod tests {
 
     fn everything() -> Capabilities {
         let controllers = Controllers { memory: true, cpu: true, pids: true };
-        Capabilities { namespaces: None, landlock: 6, confinement: None, controllers }
+        Capabilities { namespaces: None, landlock: 6, confinement: None, root: true, controllers }
     }
 
     fn said(permissions: &Permissions, sandbox: Sandbox, host: &Capabilities) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! [`Permissions`]: everything that is granted to a service, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,23 @@ pub struct FileGrants {
     pub write: BTreeSet<PathBuf>,
     /// The service's own folder for what it needs only while it runs.
     pub scratch: Scratch,
+    /// As whom it uses what is granted; none for the owner of each granted folder.
+    pub user: Option<HostUser>,
+}
+
+/// A user of the host, and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostUser {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's.
+    pub gid: u32,
+}
+
+impl fmt::Display for HostUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
 }
 
 /// A folder in memory.

@@ -18,8 +18,8 @@ pub use decide::{Denial, OwnAddress, range_of};
 pub use endpoint::{Endpoint, EndpointError, Host};
 pub use enforceable::{Backend, Capabilities, Controllers, Unenforceable, unenforceable, unenforced};
 pub use grant::{
-    ChildGrants, Enforce, FileGrants, Isolation, Limits, NetGrants, Permissions, Sandbox, Scratch, Secret,
-    SecretSource, ServiceGrants,
+    ChildGrants, Enforce, FileGrants, HostUser, Isolation, Limits, NetGrants, Permissions, Sandbox, Scratch,
+    Secret, SecretSource, ServiceGrants,
 };
 pub use hint::denial_in;
 pub use pattern::{Pattern, PatternError};

@@ -478,6 +478,7 @@ fn confinement(case: &Case, column: Column, writable: PathBuf, victims: &Victims
         write: vec![writable],
         // An image has its own.
         runtime: runtime.filter(|_| column != Docker).collect(),
+        user: None,
         devices: Vec::new(),
         scratch_bytes: 1 << 20,
         scratch_entries: 64,

@@ -26,6 +26,7 @@ pub(crate) mod sandbox;
 pub(crate) mod services;
 pub(crate) mod size;
 pub(crate) mod timeouts;
+pub(crate) mod user;
 pub(crate) mod version;
 
 use super::reader::Key;
@@ -58,6 +59,8 @@ pub(crate) const SERVICE: &[Key] = &[
     essential::KEY,
     isolation::KEY,
     sandbox::KEY,
+    user::USER,
+    user::GROUP,
     permissions::KEY,
 ];
 

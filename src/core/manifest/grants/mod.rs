@@ -2,6 +2,7 @@
 //! disk, and what children can be granted with what there is to give.
 
 mod between;
+mod host_user;
 mod paths;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub(super) fn resolve(
     let raw = &named.service.permissions;
     let mut paths = Paths { service: &named.written.value, around, reader };
     let mut permissions = granted(raw, &mut paths);
+    permissions.fs.user = host_user::resolve(named, paths.around, paths.reader);
     let children =
         raw.children.as_ref().map(|children| (children, granted(&children.permissions, &mut paths)));
     listen_where_tried(named, &mut permissions.net);
@@ -93,6 +95,7 @@ fn below(
     reader: &mut Reader<'_>,
 ) -> ChildGrants {
     ceiling.limits = tighter(&ceiling.limits, &own.limits);
+    ceiling.fs.user = own.fs.user;
     ceiling.fs.scratch.size = ceiling.fs.scratch.size.min(own.fs.scratch.size);
     ceiling.fs.scratch.inodes = ceiling.fs.scratch.inodes.min(own.fs.scratch.inodes);
     let mut most = own.clone();

@@ -219,6 +219,7 @@ mod tests {
             own: &[PathBuf::from("/var/tmp/orchestrator")],
             files: &[],
             others: &[],
+            accounts: crate::manifest::Accounts::default(),
             cores: NonZeroU32::MIN,
             check_regex: &|_| Ok(()),
         };

@@ -137,6 +137,7 @@ mod tests {
             read: vec!["/srv/assets".into()],
             write: vec!["/srv/state".into()],
             runtime: Vec::new(),
+            user: None,
             devices: Vec::new(),
             scratch_bytes: 1 << 20,
             scratch_entries: 99,
