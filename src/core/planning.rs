@@ -45,8 +45,8 @@ pub enum Change {
     Adjust,
 }
 
-/// What leads from the services that were asked for to those that are now, by name. `code_changed` says whether the files of a
-/// service that runs are others than those that it runs.
+/// What leads from the services that were asked for to those that are now, by name. `code_changed` says whether what runs of a
+/// service is not what was asked for: its files are others now, or it could not be replaced when they were.
 #[must_use]
 pub fn plan(
     before: &BTreeMap<ServiceName, &Service>,
@@ -73,7 +73,9 @@ pub fn changes(steps: &[Step], after: &BTreeMap<ServiceName, Service>) -> Change
     let numbers = steps.iter().filter(|step| step.because.iter().any(|key| key == "replicas"));
     Changes {
         services: after.values().map(Into::into).collect(),
+        removed: with(|change| *change == Change::Remove),
         started: with(|change| *change == Change::Start),
+        adjusted: with(|change| matches!(change, Change::Adjust | Change::Scale { .. })),
         reloaded: with(|change| *change == Change::Reload),
         restarted: with(|change| *change == Change::Restart),
         scaled: numbers.map(|step| step.service.clone()).collect(),

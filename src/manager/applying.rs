@@ -203,11 +203,13 @@ impl ServicesManager {
                 return Err(ApplyError::Unenforceable(refused));
             }
         }
-        let before = self.services.iter().filter(|(name, _)| name.parent().is_none());
+        let stays = |name: &ServiceName| name.parent().is_none() && !self.supervisor.is_leaving(name);
+        let before = self.services.iter().filter(|(name, _)| stays(name));
         let before = before.map(|(name, service)| (name.clone(), &**service)).collect();
         let changed = |name: &ServiceName| {
             let digest = prepared.digests.get(name);
-            digest.is_some_and(|digest| self.facts.code_of(name).any(|runs| runs != digest))
+            let differs = digest.is_some_and(|digest| self.facts.code_of(name).any(|runs| runs != digest));
+            differs || self.supervisor.is_behind(name)
         };
         Ok(plan(&before, &prepared.manifest.services, &changed))
     }

@@ -527,7 +527,9 @@ impl ServicesManager {
             finish_telling(&mut self.notices, &self.events, asks).await;
         }
         self.events.publish(EventKind::Finished { finish: finish.clone() });
-        let Self { logs, events, waiting, lock, .. } = self;
+        let Self { logs, events, waiting, lock, listeners, .. } = self;
+        // Whoever has the lock next finds the addresses free.
+        drop(listeners);
         for Waiting { goal: _, answer: to } in waiting {
             answer(to, Err(RequestError::Ended));
         }

@@ -189,6 +189,12 @@ fn what_does_not_start_is_told_and_what_ran_before_runs_on() {
     let why = "api-1 was not reloaded: Error: v2 is broken; what ran before runs on";
     assert!(failed.err.contains(why), "{failed:?}");
     assert_eq!(project.run(&["call", "api", "version"]).out, "\"v1\"\n");
+    project.write("api.js", &API.replace("VERSION", "v1"));
+    assert_eq!(project.run(&["apply"]).out, "api: reload (code)\n", "it is not what was asked for");
+    let other = project.run(&["-p", "shop", "apply"]);
+    let said = "error: the manifest's project is 'test', and 'shop' was asked for\n  fix: name the right manifest, or leave out \
+                --project\n";
+    assert_eq!((other.code, other.err.as_str()), (Some(2), said));
 }
 
 /// What a server says to who asks for nothing in particular.
@@ -241,6 +247,9 @@ fn who_follows_the_files_needs_to_ask_for_nothing() {
     is("v2");
     becomes(&project, "  api: { rntime: js }\n");
     up.wait_for("error: unknown key 'rntime'");
+    is("v2");
+    project.write("manifest.yaml", "name: other\nservices: { api: { runtime: js, code: ./api.js } }\n");
+    up.wait_for("error: the manifest's project is 'other', and 'test' runs");
     is("v2");
     becomes(&project, "  api: { runtime: js, code: ./api.js }\n  shop: { runtime: js, code: ./api.js }\n");
     up.wait_for("shop running");

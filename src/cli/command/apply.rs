@@ -47,8 +47,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let file = args.manifest.as_deref().or(context.target.file.as_deref());
     let way = Way { dry_run: args.dry_run, wait: !args.no_wait, allow_unconfined: args.allow_unconfined };
     let loaded = load(file, way, context)?;
+    let project = Project::of_user(loaded.manifest.name.clone());
     let watch = args.watch.then(|| FileWatch::of(&loaded)).transpose()?;
-    let applied = apply(&loaded, way).await;
+    let applied = apply(&project, &loaded, way).await;
     let Some(watch) = watch else { return applied };
     let show = |said: Result<Vec<Step>, Failure>| match said {
         Ok(steps) => print(&steps),
@@ -58,14 +59,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         show(Err(failure));
     }
     tokio::select! {
-        ended = follow(watch, file, way, context, show) => Err(ended),
+        ended = follow(watch, &project, file, way, context, show) => Err(ended),
         interrupted = ctrl_c() => Ok(interrupted.map(|()| Code::Ok)?),
     }
 }
 
 /// Has a project that runs become what this says, and says what was done.
-pub(super) async fn apply(loaded: &Loaded, way: Way) -> Outcome {
-    let steps = ask(loaded, way).await?;
+pub(super) async fn apply(project: &Project, loaded: &Loaded, way: Way) -> Outcome {
+    let steps = ask(project, loaded, way).await?;
     print(&steps);
     note(match (way, &steps[..]) {
         (_, []) => "nothing has changed",
@@ -80,6 +81,7 @@ pub(super) async fn apply(loaded: &Loaded, way: Way) -> Outcome {
 /// the next change.
 pub(super) async fn follow(
     mut watch: FileWatch,
+    project: &Project,
     file: Option<&Path>,
     way: Way,
     context: &Context,
@@ -90,7 +92,7 @@ pub(super) async fn follow(
         let again = async {
             let loaded = load(file, way, context)?;
             watch = FileWatch::of(&loaded)?;
-            ask(&loaded, way).await
+            ask(project, &loaded, way).await
         };
         match again.await {
             Err(ended @ Failure { code: Code::NotRunning, .. }) => return ended,
@@ -106,11 +108,24 @@ fn print(steps: &[Step]) {
 fn load(file: Option<&Path>, way: Way, context: &Context) -> Result<Loaded, Failure> {
     let (loaded, _) = load_manifest(file, &context.embedded, context.terminal.colour)?;
     refuse_unconfined(&loaded.manifest, way.allow_unconfined)?;
+    refuse_other(&loaded, context)?;
     Ok(loaded)
 }
 
-async fn ask(loaded: &Loaded, way: Way) -> Result<Vec<Step>, Failure> {
-    let project = Project::of_user(loaded.manifest.name.clone());
+/// The manifest has to be that of the project that was asked for, where one was.
+pub(super) fn refuse_other(loaded: &Loaded, context: &Context) -> Result<(), Failure> {
+    let name = loaded.manifest.name.as_str();
+    match &context.target.project {
+        Some(asked) if asked != name => {
+            let text = format!("the manifest's project is '{name}', and '{asked}' was asked for");
+            Err(Failure::new(Code::Usage, text).hint("name the right manifest, or leave out --project"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The project stays the one that was meant first, whatever its manifest is called now.
+async fn ask(project: &Project, loaded: &Loaded, way: Way) -> Result<Vec<Step>, Failure> {
     if !project.answers() {
         let text = format!("project '{}' is not running", project.name());
         return Err(Failure::new(Code::NotRunning, text).hint("start it with 'orchestrator up'"));

@@ -16,7 +16,7 @@ use orchestrator_views::control_api::wire::Services;
 use orchestrator_views::control_api::{self, ControlApi};
 use tokio::sync::mpsc;
 
-use super::apply::{Way, apply, follow};
+use super::apply::{Way, apply, follow, refuse_other};
 use super::detach;
 use super::watch::watch;
 use crate::Context;
@@ -72,6 +72,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let project = Project::of_user(loaded.manifest.name.clone());
     let way = Way { dry_run: false, wait: true, allow_unconfined: args.allow_unconfined };
     if project.answers() && !args.detached {
+        refuse_other(&loaded, context)?;
         return again(&loaded, &project, args.services, way).await;
     }
     if (args.detach || args.wait) && !args.detached {
@@ -93,14 +94,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     };
     tokio::select! {
         outcome = launched.telling(complaints).run(wanted, context, writer) => outcome,
-        ended = follow(files, file, way, context, tell) => Err(ended),
+        // How the project ends is the other one's to say.
+        _ = async {
+            follow(files, &project, file, way, context, tell).await;
+            std::future::pending::<()>().await;
+        } => unreachable!("it never ends"),
     }
 }
 
 /// The project runs already: it becomes what its manifest says, and these are started, where some are named.
 async fn again(loaded: &Loaded, project: &Project, services: Vec<ServiceName>, way: Way) -> Outcome {
     note(&format!("project '{}' runs already: it becomes what its manifest says now", project.name()));
-    let done = apply(loaded, way).await?;
+    let done = apply(project, loaded, way).await?;
     if !services.is_empty() {
         let client = Client::new(&project.control_socket());
         client.post("/v1/services/start", &Services { services, wait: true }).await?;

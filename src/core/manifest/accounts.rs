@@ -15,7 +15,8 @@ impl<'a> Accounts<'a> {
     /// The user of this name or number, with its own group. A number that nobody has is a user all the same, whose group has
     /// the same number.
     pub(crate) fn user(&self, written: &str) -> Option<HostUser> {
-        let number = written.parse().ok();
+        // The largest number means nobody at all: see chown(2).
+        let number = written.parse().ok().filter(|number| *number != u32::MAX);
         let entries = lines(self.users).filter_map(|fields| {
             let [name, _, uid, gid, ..] = fields[..] else { return None };
             Some((name, HostUser { uid: uid.parse().ok()?, gid: gid.parse().ok()? }))
@@ -30,7 +31,7 @@ impl<'a> Accounts<'a> {
 
     /// The number of the group of this name or number.
     pub(crate) fn group(&self, written: &str) -> Option<u32> {
-        written.parse().ok().or_else(|| {
+        written.parse().ok().filter(|number| *number != u32::MAX).or_else(|| {
             let mut meant = lines(self.groups).filter(|fields| fields.first() == Some(&written));
             meant.next()?.get(2)?.parse().ok()
         })
@@ -65,6 +66,7 @@ mod tests {
             ("broken", None),
             ("www", None),
             ("-1", None),
+            ("4294967295", None),
         ] {
             assert_eq!(accounts.user(written), expected, "{written}");
         }

@@ -63,7 +63,10 @@ fn with_surroundings<T>(look: &dyn Fn(&Path) -> OnDisk, deed: impl FnOnce(&Surro
         own: &[PathBuf::from("/var/tmp/orchestrator")],
         files: &[PathBuf::from("/shop/manifest.yaml")],
         others: &["web".into(), "db".into()],
-        accounts: Accounts::default(),
+        accounts: Accounts {
+            users: "www-data:x:33:33:web:/var/www:/bin/false\n",
+            groups: "www-data:x:33:\n",
+        },
         cores: NonZeroU32::new(8).unwrap(),
         check_regex: &|regex| if regex.contains('(') { Err("unclosed group".to_owned()) } else { Ok(()) },
     };

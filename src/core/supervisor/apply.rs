@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Changes, Refusal, Supervisor, Timer};
 use crate::manifest::Kind;
 use crate::name::ServiceName;
+use crate::replica::{Life, Rest};
 use crate::report::ReloadCause;
 use crate::service_graph::GraphError;
 use crate::service_node::{NodeSpec, ServiceNode};
@@ -13,7 +14,7 @@ use crate::service_node::{NodeSpec, ServiceNode};
 impl Supervisor {
     /// The services are these from now on. What a person has stopped stays so.
     pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Refusal> {
-        let Changes { services, started: _, reloaded, restarted, scaled } = changes;
+        let Changes { services, removed: _, started: _, adjusted, reloaded, restarted, scaled } = changes;
         let replicas: Vec<_> = services
             .iter()
             .filter(|spec| scaled.contains(&spec.name) && spec.kind == Kind::Service)
@@ -25,6 +26,9 @@ impl Supervisor {
         }
         for (name, replicas) in replicas {
             self.scale(&name, replicas)?;
+        }
+        for place in self.places(&adjusted)? {
+            self.renew(place, |_| {});
         }
         for place in self.places(&reloaded)? {
             self.renew(place, |node| {
@@ -49,7 +53,9 @@ impl Supervisor {
         for node in nodes.iter_mut().filter(|node| node.spec.name.parent().is_none()) {
             match services.remove(&node.spec.name) {
                 Some(spec) => {
-                    let replicas = node.spec.replicas;
+                    // A number that somebody chose stays; but a job runs once.
+                    let chosen = spec.kind == Kind::Service;
+                    let replicas = if chosen { node.spec.replicas } else { spec.replicas };
                     node.spec = Arc::new(NodeSpec { replicas, ..spec });
                     node.removing = false;
                 }
@@ -80,8 +86,12 @@ impl Supervisor {
         if !node.wanted {
             return;
         }
+        let again = node.spec.kind == Kind::Service;
         for replica in &mut node.replicas {
             replica.forgive();
+            if again && replica.life == Life::Closed(Rest::Completed) {
+                replica.life = Life::Closed(Rest::Idle);
+            }
             self.timers.cancel(&replica.start(), Timer::BackOff);
         }
         deed(node);

@@ -67,8 +67,12 @@ pub enum Request {
 pub struct Changes {
     /// All services that there are to be. What is there and not among them is closed and forgotten.
     pub services: Vec<NodeSpec>,
+    /// Those that are closed and forgotten.
+    pub removed: Vec<ServiceName>,
     /// Those that are new, and are started.
     pub started: Vec<ServiceName>,
+    /// Those for which other rules hold. Their crashes are forgiven.
+    pub adjusted: Vec<ServiceName>,
     /// Those whose replicas are replaced, as by [`Request::Reload`].
     pub reloaded: Vec<ServiceName>,
     /// Those that are closed with what depends on them and started again, as by [`Request::Restart`].

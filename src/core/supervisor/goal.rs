@@ -112,14 +112,14 @@ impl Supervisor {
         let wanted =
             |name: &&ServiceName| self.graph.place(name).is_some_and(|place| self.nodes[place].wanted);
         let those = |names: &[ServiceName]| names.iter().filter(wanted).cloned().collect::<Vec<_>>();
-        let declared = |node: &ServiceNode| node.spec.name.parent().is_none();
-        let stays = |node: &ServiceNode| changes.services.iter().any(|spec| spec.name == node.spec.name);
-        let removed = !self.nodes.iter().any(|node| declared(node) && !stays(node));
+        let leaves =
+            |name: &ServiceName| self.graph.place(name).is_some_and(|place| self.nodes[place].removing);
+        let removed = !changes.removed.iter().any(leaves);
         let all = [
             self.settled_reloaded(&those(&changes.reloaded)),
             self.settled_running(&those(&changes.restarted)),
             self.settled_running(&those(&changes.started)),
-            self.settled_running(&those(&changes.scaled)),
+            self.settled_running(&those(&changes.adjusted)),
             removed.then_some(Ok(())),
         ];
         // What cannot come true any more is told when the rest has been settled, too.

@@ -106,6 +106,18 @@ impl Supervisor {
         Ok(self.conclude(now))
     }
 
+    /// A service is on its way out of the project.
+    #[must_use]
+    pub fn is_leaving(&self, name: &crate::name::ServiceName) -> bool {
+        self.graph.place(name).is_some_and(|place| self.nodes[place].removing)
+    }
+
+    /// A service runs on as it was, because what was to replace it failed.
+    #[must_use]
+    pub fn is_behind(&self, name: &crate::name::ServiceName) -> bool {
+        self.graph.place(name).is_some_and(|place| self.nodes[place].not_reloaded.is_some())
+    }
+
     /// The earliest moment at which [`handle_timeouts`](Self::handle_timeouts) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {

@@ -76,6 +76,16 @@ pub enum ActivationError {
         /// The number of the descriptor.
         number: RawFd,
     },
+    /// Two of them are what one entry of `listen` means.
+    #[error(
+        "the sockets '{one}' and '{other}' were both passed for what one 'listen' means; take one of them out of the .socket unit"
+    )]
+    Twice {
+        /// What one is called.
+        one: String,
+        /// And the other.
+        other: String,
+    },
     /// No service listens there.
     #[error(
         "the socket '{name}' was passed for {address}, where no service listens; add that to the 'listen' of a service, \
@@ -122,6 +132,12 @@ impl SocketActivation {
         wanted: impl Iterator<Item = &'a ListenAddress>,
     ) -> Result<(), ActivationError> {
         let wanted: Vec<_> = wanted.collect();
+        for address in &wanted {
+            let mut meant = self.sockets.iter().filter(|given| given.address.is(address));
+            if let (Some(one), Some(other)) = (meant.next(), meant.next()) {
+                return Err(ActivationError::Twice { one: one.name.clone(), other: other.name.clone() });
+            }
+        }
         let is_wanted = |given: &&Given| wanted.iter().any(|address| given.address.is(address));
         match self.sockets.iter().find(|given| !is_wanted(given)) {
             None => Ok(()),
@@ -245,5 +261,21 @@ mod tests {
         assert_eq!(listens_on(&connected), None);
         let file = OwnedFd::from(fs::File::open("/dev/null").unwrap());
         assert_eq!(listens_on(&file), None);
+    }
+
+    #[test]
+    fn two_sockets_for_one_entry_are_one_too_many() {
+        let given = |name: &str, address: &str| Given {
+            name: name.into(),
+            address: Address::Tcp(address.parse().unwrap()),
+            socket: Arc::new(TcpListener::bind("127.0.0.1:0").unwrap().into()),
+        };
+        let activation =
+            SocketActivation { sockets: vec![given("four", "0.0.0.0:80"), given("six", "[::]:80")] };
+        let refused = activation.check([&ListenAddress::Port(80)].into_iter()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the sockets 'four' and 'six' were both passed for what one 'listen' means; take one of them out of the .socket unit"
+        );
     }
 }

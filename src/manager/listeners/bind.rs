@@ -5,13 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use orchestrator_core::manifest::{ListenAddress, Listener, Service};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
 };
 
 /// How many connections wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
@@ -107,7 +106,7 @@ fn of_family(address: SocketAddr) -> Result<OwnedFd, Errno> {
 pub(super) fn unix(path: &Path) -> Result<OwnedFd, Why> {
     match fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => return Err(Why::NoSocket),
-        Ok(_) if UnixStream::connect(path).is_ok() => return Err(Why::Taken { holder: None }),
+        Ok(_) if !is_left_behind(path)? => return Err(Why::Taken { holder: None }),
         Ok(_) => fs::remove_file(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
@@ -122,6 +121,13 @@ pub(super) fn unix(path: &Path) -> Result<OwnedFd, Why> {
     bind(&socket, &SocketAddrUnix::new(path).map_err(io::Error::from)?).map_err(io::Error::from)?;
     listen(&socket, BACKLOG).map_err(io::Error::from)?;
     Ok(socket)
+}
+
+/// Whether nobody listens there any more. Who cannot be asked is somebody.
+fn is_left_behind(path: &Path) -> io::Result<bool> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    Ok(connect(&socket, &SocketAddrUnix::new(path)?) == Err(Errno::CONNREFUSED))
 }
 
 /// Who listens on this port, where this user can see it: `node (process 17)`.
@@ -151,4 +157,25 @@ fn listening(line: &str, port: u16) -> Option<String> {
     let (local, state) = (fields.nth(1)?, fields.nth(1)?);
     let local = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
     (local == port && state == "0A").then(|| fields.nth(5).map(str::to_owned)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_listens_at_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        drop(UnixListener::bind(path("left")).unwrap());
+        assert!(unix(&path("left")).is_ok());
+        let _live = UnixListener::bind(path("live")).unwrap();
+        let _other = UnixDatagram::bind(path("other")).unwrap();
+        for name in ["live", "other"] {
+            assert!(matches!(unix(&path(name)), Err(Why::Taken { .. })), "{name}");
+            assert!(path(name).exists(), "{name}");
+        }
+    }
 }

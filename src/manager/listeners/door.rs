@@ -2,7 +2,7 @@
 //! Then they are carried to it; or they are told to come again.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const SLOWEST: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 1024;
 
 /// After the system has refused to accept, for want of descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// See above.
 pub(super) struct Door {
@@ -73,8 +73,8 @@ impl Door {
 /// To a replica that serves: who connects anew comes to one.
 pub(super) async fn carry_on(from: &TcpStream, mut address: SocketAddr) -> io::Result<()> {
     if address.ip().is_unspecified() {
-        let own = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        address.set_ip(own);
+        // Who listens everywhere listens there, also where there is no IPv6.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let to = TcpStream::connect(address).await?;
     carry(from, &to).await

@@ -25,7 +25,7 @@ use orchestrator_core::manifest::{self, ListenAddress, Service};
 use orchestrator_core::report::{ServiceView, State};
 use orchestrator_port::launch::Listener;
 use orchestrator_sandbox::steering::steer;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use self::activation::{ActivationError, SocketActivation};
@@ -317,6 +317,7 @@ impl Socket {
             socket: Arc::clone(&socket),
             whose: Whose::All { http: listener.is_http() },
             attendance: attendance.subscribe(),
+            room: Arc::new(Semaphore::new(orphan::AT_ONCE)),
         };
         keepers.keep(service, orphan.watch());
         let (name, wanted) = (listener.name.clone(), listener.clone());
@@ -359,10 +360,14 @@ impl Socket {
         for place in (0..).take(replicas).skip(slots.len()) {
             let socket = Arc::new(bind::tcp(*address)?);
             slots.push(Arc::clone(&socket));
-            let whose = Whose::One { place, address: *address, http: *http };
-            let attendance = attendance.subscribe();
-            self.keepers
-                .keep(service, Orphan { service: service.clone(), socket, whose, attendance }.watch());
+            let orphan = Orphan {
+                service: service.clone(),
+                socket,
+                whose: Whose::One { place, address: *address, http: *http },
+                attendance: attendance.subscribe(),
+                room: Arc::new(Semaphore::new(orphan::AT_ONCE)),
+            };
+            self.keepers.keep(service, orphan.watch());
         }
         Ok(())
     }

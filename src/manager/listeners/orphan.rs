@@ -14,11 +14,11 @@ use rustix::net::{SocketFlags, accept_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
 use super::Attendance;
-use super::door::{PATIENCE, carry_on, refuse};
+use super::door::{PATIENCE, PAUSE, carry_on, refuse};
 
 /// See above.
 pub(super) struct Orphan {
@@ -26,7 +26,12 @@ pub(super) struct Orphan {
     pub(super) socket: Arc<OwnedFd>,
     pub(super) whose: Whose,
     pub(super) attendance: watch::Receiver<Attendance>,
+    /// For those that are carried or told at a time. The others wait in the kernel.
+    pub(super) room: Arc<Semaphore>,
 }
+
+/// How many those are.
+pub(super) const AT_ONCE: usize = 64;
 
 /// Who may have a socket.
 #[derive(Clone, Copy, Debug)]
@@ -39,36 +44,40 @@ pub(super) enum Whose {
 
 impl Orphan {
     /// Until the project ends.
-    ///
-    /// # Errors
-    /// Where the socket cannot be watched.
     pub(super) async fn watch(mut self) -> io::Result<()> {
-        let whose = self.whose;
-        let is_orphan = |attendance: &Attendance| whose.are_gone(attendance);
         loop {
-            if self.attendance.wait_for(is_orphan).await.is_err() {
-                return Ok(());
-            }
-            // Registered anew each time: what was missed meanwhile is seen at once.
-            #[expect(
-                deprecated,
-                reason = "its successor is unsafe, and asks for what an OwnedFd keeps by itself"
-            )]
-            let knocks = AsyncFd::with_interest(self.socket.try_clone()?, Interest::READABLE)?;
-            let somebody_came = tokio::select! {
-                adopted = self.attendance.wait_for(|attendance| !is_orphan(attendance)) => {
-                    if adopted.is_err() {
-                        return Ok(());
-                    }
-                    false
+            match self.see().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // For want of descriptors, mostly: others give some back.
+                Err(error) => {
+                    tracing::debug!(service = %self.service, %error, "a socket that is nobody's now");
+                    sleep(PAUSE).await;
                 }
-                knock = knocks.readable() => knock.map(|_| true)?,
-            };
-            drop(knocks);
-            if somebody_came {
-                self.see_to_it().await?;
             }
         }
+    }
+
+    /// Waits until it is nobody's and somebody comes, and sees to that. False when the project has ended.
+    async fn see(&mut self) -> io::Result<bool> {
+        let whose = self.whose;
+        let is_orphan = |attendance: &Attendance| whose.are_gone(attendance);
+        if self.attendance.wait_for(is_orphan).await.is_err() {
+            return Ok(false);
+        }
+        // Registered anew each time: what was missed meanwhile is seen at once.
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, and asks for what an OwnedFd keeps by itself"
+        )]
+        let knocks = AsyncFd::with_interest(self.socket.try_clone()?, Interest::READABLE)?;
+        tokio::select! {
+            adopted = self.attendance.wait_for(|attendance| !is_orphan(attendance)) => return Ok(adopted.is_ok()),
+            knock = knocks.readable() => drop(knock?),
+        }
+        drop(knocks);
+        self.see_to_it().await?;
+        Ok(true)
     }
 
     /// Somebody has come and found nobody.
@@ -88,16 +97,17 @@ impl Orphan {
                 return Ok(());
             }
         };
-        while let Some(connection) = self.next()? {
+        while let Ok(place) = Arc::clone(&self.room).acquire_owned().await {
+            let Some(connection) = self.next()? else { break };
             // Whoever goes away meanwhile is not missed.
             if let Some(address) = carried_to {
                 let connection = TcpStream::from_std(connection.into())?;
-                tokio::spawn(async move { carry_on(&connection, address).await });
+                tokio::spawn(async move { (carry_on(&connection, address).await, place) });
             } else {
                 // Reading and writing are the same for every stream socket.
                 let connection = UnixStream::from_std(net::UnixStream::from(connection))?;
                 let service = self.service.clone();
-                tokio::spawn(async move { refuse(connection, &service).await });
+                tokio::spawn(async move { (refuse(connection, &service).await, place) });
             }
         }
         Ok(())

@@ -162,4 +162,43 @@ fn what_a_person_has_stopped_stays_so_and_what_gave_up_is_tried_again() {
     let actions = project.supervisor.handle(NOW, crashed).unwrap();
     assert_eq!(project.comes_true(actions).first().map(String::as_str), Some("destroy web"));
     assert_eq!(project.apply(changes(&fragile, "web")), ["create web"]);
+
+    // Other rules are reason enough.
+    let view = project.supervisor.view().remove(0);
+    let replica = ReplicaId { service: view.name, index: 1 };
+    let start = StartId { replica, generation: view.replicas[0].generation };
+    let crashed = Event::Crashed(start, CrashReason::Exit { code: 1 });
+    let actions = project.supervisor.handle(NOW, crashed).unwrap();
+    project.comes_true(actions);
+    let adjusted = Changes { services: fragile.into(), adjusted: vec![name("web")], ..Changes::default() };
+    assert_eq!(project.apply(adjusted), ["create web"]);
+}
+
+#[test]
+fn what_becomes_a_job_runs_once_whatever_it_was_scaled_to() {
+    let mut project = Project::of(&[replicated("job", &[], 3), service("zoo", &[])]);
+    let changes = Changes {
+        services: vec![job("job", &[]), service("zoo", &[])],
+        restarted: vec![name("job")],
+        ..Changes::default()
+    };
+    let done = project.ask(Request::Apply(changes));
+    assert_eq!(done.iter().filter(|done| *done == "create job").count(), 1, "{done:?}");
+}
+
+#[test]
+fn who_waits_is_answered_whatever_others_add_and_what_comes_back_is_started_anew() {
+    let mut project = Project::of(&three());
+    let [db, api, web] = three();
+    let fewer =
+        Changes { services: vec![db.clone(), api.clone()], removed: vec![name("web")], ..Changes::default() };
+    let goal = Goal::of(&Request::Apply(fewer.clone()));
+    let closing = project.supervisor.handle(NOW, Event::Request(Request::Apply(fewer))).unwrap();
+    assert_eq!((told(&closing), project.supervisor.settled(&goal)), (vec!["close web".into()], None));
+    assert!(project.supervisor.is_leaving(&name("web")));
+    let again = Changes { services: vec![db, api, web], started: vec![name("web")], ..Changes::default() };
+    let actions = project.supervisor.handle(NOW, Event::Request(Request::Apply(again))).unwrap();
+    assert_eq!(project.supervisor.settled(&goal), Some(Ok(())), "it is not being removed any more");
+    assert_eq!(told(&actions), [""; 0]);
+    assert_eq!(project.comes_true(closing), ["close web", "create web"]);
 }
