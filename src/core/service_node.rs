@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::manifest::{Condition, Dependency, Kind, Restart, Service};
 use crate::name::{Generation, ReplicaId, ServiceName, StartId};
 use crate::replica::{Life, Replica, Rest};
-use crate::report::{CrashReason, NotReloaded, State, Why};
+use crate::report::{CrashReason, NotReloaded, ReloadCause, State, Why};
 use crate::supervisor::Moment;
 
 /// What the Supervisor needs to know of a service: the part of [`Service`] that decides when it runs.
@@ -122,10 +122,15 @@ impl ServiceNode {
         self.replicas.iter().any(|replica| replica.stale.is_some() || replica.successor().is_some())
     }
 
-    /// Counts what is reloaded from here on, unless a reload is under way.
-    pub(crate) fn count_anew(&mut self) {
+    /// What runs of it is to be replaced, for somebody has asked for that. What is not live reads what is there when it starts.
+    pub(crate) fn outdate(&mut self) {
+        self.not_reloaded = None;
+        // What is reloaded is counted from here on, unless a reload is under way.
         if !self.is_reloading() {
             self.reloaded = 0;
+        }
+        for replica in self.replicas.iter_mut().filter(|replica| replica.is_live()) {
+            replica.stale = Some(ReloadCause::Asked);
         }
     }
 

@@ -44,7 +44,8 @@ impl Notices {
     pub(crate) fn begin(&mut self, notice: Notice, folder: PathBuf) -> Option<EventKind> {
         let Notice { facts, to } = notice;
         let replica = ReplicaId { service: facts.service.clone(), index: facts.replica };
-        if self.under_way.len() + 2 > AT_ONCE {
+        let further = usize::from(to.exec.is_some()) + usize::from(to.webhook.is_some());
+        if self.under_way.len() + further > AT_ONCE {
             let why = format!("{AT_ONCE} commands and requests are under way already");
             return Some(EventKind::NotTold { replica, why });
         }

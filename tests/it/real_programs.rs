@@ -2,11 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
+use crate::support::http::{free_port, get};
 use crate::support::{TestProject, missing};
 
 /// A folder with express from npm, installed once for all runs; none where that cannot be had.
-fn express() -> Option<PathBuf> {
+fn express() -> Option<&'static PathBuf> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(install_express).as_ref()
+}
+
+fn install_express() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("express");
     std::fs::create_dir_all(&folder).ok()?;
     if !folder.join("node_modules/express/package.json").exists() {
@@ -22,7 +29,7 @@ fn express() -> Option<PathBuf> {
         "const express = require('express');\nconst app = express();\napp.use(express.json());\n\
          app.get('/', (request, response) => response.send('ready'));\n\
          app.post('/sum', (request, response) => response.json({ sum: request.body.reduce((a, b) => a + b, 0) }));\n\
-         let server;\nexports.start = () => new Promise((up) => { server = app.listen(8080, '127.0.0.1', up); });\n\
+         let server;\nexports.start = () => new Promise((up) => { server = app.listen(process.env.PORT ?? 8080, '127.0.0.1', up); });\n\
          exports.close = () => new Promise((down) => server.close(down));\n",
     )
     .ok()?;
@@ -59,6 +66,86 @@ fn an_express_server_serves_another_service() {
     up.interrupt();
     let (code, text) = up.end();
     assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn an_express_server_is_given_the_socket_that_it_asks_for() {
+    if missing("node", "an express server") || missing("npm", "an express server") {
+        return;
+    }
+    let Some(folder) = express() else { return };
+    let port = free_port();
+    let project = TestProject::new(&format!(
+        "  web: {{ runtime: node, code: {}, listen: {{ http: \"127.0.0.1:{port}\" }} }}\n",
+        folder.display()
+    ));
+    let mut up = project.up();
+    up.wait_for("web running");
+    assert_eq!(get(port), (200, "ready".to_owned()));
+    up.interrupt();
+    assert_eq!(up.end().0, Some(0));
+}
+
+/// A folder with uvicorn and gunicorn from PyPI, installed once for all runs; false where they cannot be had.
+fn python_servers(folder: &Path) -> bool {
+    let there = folder.join("gunicorn/__init__.py").exists() && folder.join("uvicorn/__init__.py").exists();
+    let install = || {
+        let pip = ["-m", "pip", "install", "--quiet", "--target"];
+        Command::new("python3").args(pip).arg(folder).args(["uvicorn", "gunicorn"]).output()
+    };
+    there || install().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn python_servers_are_given_the_socket_by_its_descriptor() {
+    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-servers");
+    if missing("python3", "uvicorn and gunicorn") || !python_servers(&packages) {
+        println!("skipped: uvicorn and gunicorn, because pip cannot install them here");
+        return;
+    }
+    let app = "async def asgi(scope, receive, send):
+    while scope['type'] == 'lifespan':
+        message = await receive()
+        await send({'type': message['type'] + '.complete'})
+        if message['type'] == 'lifespan.shutdown':
+            return
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-length', b'5')]})
+    await send({'type': 'http.response.body', 'body': b'hello'})
+
+
+def wsgi(environ, start_response):
+    start_response('200 OK', [('Content-Length', '5')])
+    return [b'hello']
+";
+    for command in ["uvicorn --fd 3 app:asgi", "gunicorn --worker-tmp-dir /tmp app:wsgi"] {
+        let port = free_port();
+        let project = TestProject::new("");
+        let site = project.path().join("site");
+        let copied = Command::new("cp").arg("-r").args([&packages, &site]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the packages can be copied");
+        project.write("site/app.py", app);
+        let here = site.display();
+        let services = format!(
+            "  web:
+    runtime: exec
+    listen: {{ http: \"127.0.0.1:{port}\" }}
+    permissions:
+      fs: {{ read: [./site] }}
+      subprocess: true
+      env_unsafe: true
+      env: {{ PYTHONPATH: '{here}', HOME: /tmp }}
+    code: |
+      #!/bin/sh
+      exec python3 -m {command}
+"
+        );
+        project.write("manifest.yaml", &format!("name: test\nservices:\n{services}"));
+        let mut up = project.up();
+        up.wait_for("web running");
+        assert_eq!(get(port), (200, "hello".to_owned()), "{command}");
+        up.interrupt();
+        assert_eq!(up.end().0, Some(0), "{command}");
+    }
 }
 
 #[test]

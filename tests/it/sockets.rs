@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::support::http::{free_port, get};
-use crate::support::{TestProject, kill, missing};
+use crate::support::{TestProject, User, kill, missing};
 
 const JS: &str = "export const fetch = () => new Response(\"hello\");";
 
@@ -197,4 +197,20 @@ fn who_is_being_answered_when_everything_closes_is_answered() {
     project.write("shared/go", "");
     assert_eq!(client.join().expect("it is answered"), (200, "answered".to_owned()));
     assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn a_port_that_is_for_root_is_told_so() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first.is_ok_and(|first| first.trim() == "0") {
+        println!("skipped: a port that is for root, because none is on this host");
+        return;
+    }
+    let services =
+        "  web: { runtime: js, listen: { http: \"127.0.0.1:1\" }, code: \"console.log('it runs');\\n\" }\n";
+    let project = TestProject::run_by(User::Ordinary, services);
+    let said = project.run(&["up"]);
+    let told = "error: service 'web' cannot listen on 127.0.0.1:1 (http): ports below 1024 are for root; choose a higher one, \
+                or allow it with 'sysctl net.ipv4.ip_unprivileged_port_start=1'\n";
+    assert_eq!((said.code, said.err.as_str()), (Some(1), told), "{said:?}");
 }

@@ -4,11 +4,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orchestrator_port::launch::{Confinement, Sandbox};
 use orchestrator_port::message::control::{FromRemote, Order};
@@ -21,25 +20,7 @@ const NOBODY: u32 = 65534;
 
 /// Nothing granted but what a shell needs.
 fn nothing() -> Confinement {
-    let runtime = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache"];
-    Confinement {
-        sandbox: Sandbox::Strict,
-        hostname: "cart".into(),
-        read: Vec::new(),
-        write: Vec::new(),
-        runtime: runtime.map(PathBuf::from).into(),
-        user: None,
-        devices: Vec::new(),
-        scratch_bytes: 1 << 20,
-        scratch_entries: 64,
-        subprocess: true,
-        network: false,
-        relays: Vec::new(),
-        hosts: BTreeMap::new(),
-        descriptors: Some(64),
-        processes: None,
-        cpu_seconds: None,
-    }
+    Confinement { hostname: "cart".into(), subprocess: true, ..support::nothing(Sandbox::Strict) }
 }
 
 /// A confined start, before any code has come.

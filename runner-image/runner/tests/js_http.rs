@@ -14,7 +14,7 @@ use orchestrator_port::bundle::{Entry, EntryPath};
 use orchestrator_port::launch::{Confinement, Listener, Sandbox};
 use orchestrator_port::message::control::{FromRemote, Order, Stream};
 use orchestrator_sandbox::descriptors::{packet_pair, stream_pair};
-use support::{Booth, Controller, DEADLINE, RunnerProcess, exited, runner};
+use support::{Booth, Controller, DEADLINE, RunnerProcess, exited, nothing, runner};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -236,29 +236,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
 fn post(path: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
-}
-
-/// Nothing granted but what a runner needs that is not the static one.
-fn nothing(sandbox: Sandbox) -> Confinement {
-    let runtime = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache"];
-    Confinement {
-        sandbox,
-        hostname: "web".into(),
-        read: Vec::new(),
-        write: Vec::new(),
-        runtime: runtime.map(Into::into).into(),
-        user: None,
-        devices: Vec::new(),
-        scratch_bytes: 1 << 20,
-        scratch_entries: 64,
-        subprocess: false,
-        network: false,
-        relays: Vec::new(),
-        hosts: std::collections::BTreeMap::new(),
-        descriptors: Some(64),
-        processes: None,
-        cpu_seconds: None,
-    }
 }
 
 #[tokio::test]

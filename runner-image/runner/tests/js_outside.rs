@@ -22,7 +22,7 @@ use orchestrator_port::message::control::{FromRemote, Order, Secret};
 use orchestrator_sandbox::descriptors::{packet_pair, receive_packet, stream_pair};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::geteuid;
-use support::{Booth, Controller, Rest, RunnerProcess, exited, runner, runner_as};
+use support::{Booth, Controller, Rest, RunnerProcess, exited, nothing, runner, runner_as};
 use tempfile::TempDir;
 
 /// A user without any rights.
@@ -31,29 +31,6 @@ const NOBODY: u32 = 65534;
 /// The users as whom the tests can run: this one, and nobody where this is root.
 fn users() -> Vec<Option<u32>> {
     if geteuid().is_root() { vec![None, Some(NOBODY)] } else { vec![None] }
-}
-
-/// Nothing granted but what a runner needs that is not the static one.
-fn nothing(sandbox: Sandbox) -> Confinement {
-    let runtime = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache"];
-    Confinement {
-        sandbox,
-        hostname: "web".into(),
-        read: Vec::new(),
-        write: Vec::new(),
-        runtime: runtime.map(PathBuf::from).into(),
-        user: None,
-        devices: Vec::new(),
-        scratch_bytes: 1 << 20,
-        scratch_entries: 64,
-        subprocess: false,
-        network: false,
-        relays: Vec::new(),
-        hosts: BTreeMap::new(),
-        descriptors: Some(64),
-        processes: None,
-        cpu_seconds: None,
-    }
 }
 
 /// A runner that is ready for the code of a js service, with the gateway's end of its line.

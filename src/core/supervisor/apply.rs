@@ -5,24 +5,22 @@ use std::sync::Arc;
 
 use super::{Changes, Refusal, Supervisor, Timer};
 use crate::manifest::Kind;
-use crate::name::ServiceName;
 use crate::replica::{Life, Rest};
-use crate::report::ReloadCause;
 use crate::service_graph::GraphError;
 use crate::service_node::{NodeSpec, ServiceNode};
 
 impl Supervisor {
     /// The services are these from now on. What a person has stopped stays so.
     pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Refusal> {
-        let Changes { services, removed: _, started: _, adjusted, reloaded, restarted, scaled } = changes;
+        let Changes { services, removed, started: _, adjusted, reloaded, restarted, scaled } = changes;
         let replicas: Vec<_> = services
             .iter()
             .filter(|spec| scaled.contains(&spec.name) && spec.kind == Kind::Service)
             .map(|spec| (spec.name.clone(), spec.replicas))
             .collect();
-        let removed = self.become_these(services)?;
-        for name in removed {
-            self.places(&[name])?.into_iter().for_each(|place| self.remove_subtree(place));
+        self.become_these(services)?;
+        for place in self.places(&removed)? {
+            self.remove_subtree(place);
         }
         for (name, replicas) in replicas {
             self.scale(&name, replicas)?;
@@ -31,13 +29,7 @@ impl Supervisor {
             self.renew(place, |_| {});
         }
         for place in self.places(&reloaded)? {
-            self.renew(place, |node| {
-                node.not_reloaded = None;
-                node.count_anew();
-                for replica in node.replicas.iter_mut().filter(|replica| replica.is_live()) {
-                    replica.stale = Some(ReloadCause::Asked);
-                }
-            });
+            self.renew(place, ServiceNode::outdate);
         }
         for place in self.places(&restarted)? {
             self.renew(place, |node| node.restarting = true);
@@ -45,22 +37,17 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Gives every service its new rules, and those that are new a place. Answers with those that are to go.
-    fn become_these(&mut self, services: Vec<NodeSpec>) -> Result<Vec<ServiceName>, Refusal> {
+    /// Gives every service its new rules, and those that are new a place.
+    fn become_these(&mut self, services: Vec<NodeSpec>) -> Result<(), Refusal> {
         let mut services: BTreeMap<_, _> =
             services.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        let (mut nodes, mut removed) = (self.nodes.clone(), Vec::new());
-        for node in nodes.iter_mut().filter(|node| node.spec.name.parent().is_none()) {
-            match services.remove(&node.spec.name) {
-                Some(spec) => {
-                    // A number that somebody chose stays; but a job runs once.
-                    let chosen = spec.kind == Kind::Service;
-                    let replicas = if chosen { node.spec.replicas } else { spec.replicas };
-                    node.spec = Arc::new(NodeSpec { replicas, ..spec });
-                    node.removing = false;
-                }
-                None => removed.push(node.spec.name.clone()),
-            }
+        let mut nodes = self.nodes.clone();
+        for node in &mut nodes {
+            let Some(spec) = services.remove(&node.spec.name) else { continue };
+            // A number that somebody chose stays; but a job runs once.
+            let replicas = if spec.kind == Kind::Service { node.spec.replicas } else { spec.replicas };
+            node.spec = Arc::new(NodeSpec { replicas, ..spec });
+            node.removing = false;
         }
         nodes.extend(services.into_values().map(|spec| {
             let mut node = ServiceNode::new(spec);
@@ -76,8 +63,7 @@ impl Supervisor {
                 let (name, on) = (names[0].clone(), names[1].clone());
                 Refusal::Dependency { name, on, why: GraphError::Cycle(names).to_string() }
             }
-        })?;
-        Ok(removed)
+        })
     }
 
     /// Forgives a service its crashes and does something to it, unless it was stopped: then it is new when it is started.

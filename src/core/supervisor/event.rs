@@ -65,7 +65,7 @@ pub enum Request {
 /// How a project differs from what it is to be. Children are not spoken of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// All services that there are to be. What is there and not among them is closed and forgotten.
+    /// All services that there are to be.
     pub services: Vec<NodeSpec>,
     /// Those that are closed and forgotten.
     pub removed: Vec<ServiceName>,

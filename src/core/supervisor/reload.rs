@@ -28,13 +28,7 @@ impl Supervisor {
         }
         self.want(&places);
         for place in places {
-            let node = &mut self.nodes[place];
-            node.not_reloaded = None;
-            node.count_anew();
-            // What is not live reads what is there when it starts.
-            for replica in node.replicas.iter_mut().filter(|replica| replica.is_live()) {
-                replica.stale = Some(ReloadCause::Asked);
-            }
+            self.nodes[place].outdate();
         }
         Ok(())
     }

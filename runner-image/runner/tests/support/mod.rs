@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_port::bundle::{self, Entry, EntryPath};
-use orchestrator_port::launch::{Confinement, Listener, Ticket};
+use orchestrator_port::launch::{Confinement, Listener, Sandbox, Ticket};
 use orchestrator_port::message::control::{FromRemote, Order, Probe, Stream, ToRemote};
 use orchestrator_port::{Frame, PortClosed, PortReceiver, PortSender, Token, websocket};
 use orchestrator_sandbox::Pid;
@@ -34,6 +35,29 @@ fn program() -> BorrowedFd<'static> {
         sealed_program("orchestrator-runner", &bytes).unwrap()
     });
     program.as_fd()
+}
+
+/// Nothing granted but what a runner needs that is not the static one.
+pub(crate) fn nothing(sandbox: Sandbox) -> Confinement {
+    let runtime = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache"];
+    Confinement {
+        sandbox,
+        hostname: "web".into(),
+        read: Vec::new(),
+        write: Vec::new(),
+        runtime: runtime.map(PathBuf::from).into(),
+        user: None,
+        devices: Vec::new(),
+        scratch_bytes: 1 << 20,
+        scratch_entries: 64,
+        subprocess: false,
+        network: false,
+        relays: Vec::new(),
+        hosts: BTreeMap::new(),
+        descriptors: Some(64),
+        processes: None,
+        cpu_seconds: None,
+    }
 }
 
 /// Starts the runner in one of its roles, with these descriptors from 3 on.

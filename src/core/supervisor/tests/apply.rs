@@ -88,7 +88,8 @@ fn what_is_new_starts_and_what_is_gone_closes_and_is_forgotten() {
     let mut project = Project::of(&three());
     let [db, api, _] = three();
     let services = vec![db, api, service("shop", &["api"])];
-    let changes = Changes { services, started: vec![name("shop")], ..Changes::default() };
+    let changes =
+        Changes { services, removed: vec![name("web")], started: vec![name("shop")], ..Changes::default() };
     let mut done = project.apply(changes);
     done.sort();
     assert_eq!(done, ["close web", "create shop", "forget web"]);
@@ -98,7 +99,8 @@ fn what_is_new_starts_and_what_is_gone_closes_and_is_forgotten() {
 #[test]
 fn what_others_needed_goes_after_them_unless_they_need_it_no_more() {
     let mut project = Project::of(&three());
-    let changes = Changes { services: vec![service("web", &[])], ..Changes::default() };
+    let removed = vec![name("db"), name("api")];
+    let changes = Changes { services: vec![service("web", &[])], removed, ..Changes::default() };
     assert_eq!(project.apply(changes), ["close api", "close db", "forget api", "forget db"]);
     assert_eq!(project.names(), ["web"], "and it has run on");
 }
