@@ -105,32 +105,37 @@ mod tests {
         (address, sockets)
     }
 
-    /// How many of 200 connections each has got.
-    fn shares(address: SocketAddr, sockets: &[TcpListener]) -> Vec<usize> {
+    /// The ports of the clients that each of the sockets has got, of 200 clients.
+    fn clients_of(address: SocketAddr, sockets: &[TcpListener]) -> Vec<Vec<u16>> {
         let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let shares =
-            sockets.iter().map(|socket| std::iter::from_fn(|| socket.accept().ok()).count()).collect();
+        let accepted = |socket: &TcpListener| {
+            std::iter::from_fn(|| socket.accept().ok()).map(|(_, client)| client.port()).collect()
+        };
+        let of_each = sockets.iter().map(accepted).collect();
         drop(clients);
-        shares
+        of_each
     }
 
     #[test]
-    fn connections_go_round_and_to_members_only() {
+    fn the_clients_port_says_which_member_it_is_and_nobody_else_gets_any() {
         for address in
             [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))]
         {
             let (address, sockets) = group(address, 4);
-            steer(sockets[0].as_fd(), &[0, 1, 2, 3]).unwrap();
-            let all = shares(address, &sockets);
-            assert_eq!(all.iter().sum::<usize>(), 200);
-            assert!(all.iter().all(|share| (35..=65).contains(share)), "{address}: {all:?}");
-            steer(sockets[0].as_fd(), &[3, 1]).unwrap();
-            let some = shares(address, &sockets);
-            assert_eq!((some[0], some[2], some[1] + some[3]), (0, 0, 200), "{address}: {some:?}");
-            steer(sockets[1].as_fd(), &[2]).unwrap();
-            assert_eq!(shares(address, &sockets), [0, 0, 200, 0]);
-            steer(sockets[0].as_fd(), &[]).unwrap();
-            assert_eq!(shares(address, &sockets), [0, 0, 200, 0], "nothing has changed");
+            for members in [vec![0, 1, 2, 3], vec![3, 1], vec![2]] {
+                steer(sockets[0].as_fd(), &members).unwrap();
+                let of_each = clients_of(address, &sockets);
+                assert_eq!(of_each.iter().flatten().count(), 200, "{address}: {members:?}");
+                for (index, ports) in of_each.iter().enumerate() {
+                    for port in ports {
+                        let member = members[usize::from(port / 2) % members.len()];
+                        assert_eq!(member as usize, index, "{address}: {members:?}: from port {port}");
+                    }
+                }
+            }
+            steer(sockets[1].as_fd(), &[]).unwrap();
+            let unchanged = clients_of(address, &sockets);
+            assert_eq!(unchanged[2].len(), 200, "without members, nothing changes");
         }
     }
 }
