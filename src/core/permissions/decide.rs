@@ -10,8 +10,8 @@ use crate::name::ServiceName;
 /// Something that a service tried and may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Who tried.
-    pub service: ServiceName,
+    /// Who tried: a service, or somebody of another member of the fabric, as `web@shop`.
+    pub who: String,
     /// What, as in `connect to api.example.com:443`.
     pub tried: String,
     /// The line of the manifest that would allow it.
@@ -20,8 +20,8 @@ pub struct Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, tried, grant } = self;
-        write!(f, "{service} may not {tried}; to allow it: {grant}")
+        let Self { who, tried, grant } = self;
+        write!(f, "{who} may not {tried}; to allow it: {grant}")
     }
 }
 
@@ -48,7 +48,7 @@ impl Permissions {
             return Ok(());
         }
         let line = format!("services.{service}.permissions.net.connect: [\"{to}\"]");
-        Err(Denial { service: service.clone(), tried: format!("connect to {to}"), grant: line })
+        Err(Denial { who: service.to_string(), tried: format!("connect to {to}"), grant: line })
     }
 }
 

@@ -24,7 +24,7 @@ pub fn denial_in(
         .or_else(|| connection(text))
         .or_else(|| file(permissions, text, exists))?;
     let grant = format!("services.{service}.permissions.{grant}");
-    Some(Denial { service: service.clone(), tried, grant })
+    Some(Denial { who: service.to_string(), tried, grant })
 }
 
 /// `spawn git EACCES` is Node's; Python says `fork` or names the function in the stack only.

@@ -11,6 +11,7 @@ mod enforceable;
 mod grant;
 mod hint;
 mod pattern;
+mod share;
 mod talk;
 
 pub use attenuation::{Excess, excess, over_budget};
@@ -23,4 +24,5 @@ pub use grant::{
 };
 pub use hint::denial_in;
 pub use pattern::{Pattern, PatternError};
+pub use share::{Caller, CallerError, Share, Shared};
 pub use talk::may_hear;

@@ -23,7 +23,7 @@ impl Permissions {
             return Ok(());
         }
         let tried = format!("call {target}.{method}");
-        Err(Denial { service: service.clone(), tried, grant: line(service, target, "call", method) })
+        Err(Denial { who: service.to_string(), tried, grant: line(service, target, "call", method) })
     }
 }
 
@@ -45,7 +45,7 @@ pub fn may_hear(
         return Ok(());
     }
     let tried = format!("hear {event} of {from}");
-    Err(Denial { service: to.clone(), tried, grant: line(to, from, "hear", event) })
+    Err(Denial { who: to.to_string(), tried, grant: line(to, from, "hear", event) })
 }
 
 fn line(service: &ServiceName, target: &ServiceName, key: &str, name: &str) -> String {

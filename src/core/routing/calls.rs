@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::balance::{Candidate, choose};
-use super::{Call, Code, Fault, Line, LineId, MOST_ASKED, MOST_BYTES, Party, Routing, Told, Weigh};
-use crate::manifest::suggest;
-use crate::name::ServiceName;
+use super::balance::choose;
+use super::{
+    Call, Code, Fault, Line, LineId, MOST_ASKED, MOST_ASKED_BY_MEMBER, Party, Peer, Routing, Told, Weigh,
+};
+use crate::name::{ReplicaId, ServiceName};
 use crate::permissions::Pattern;
 use crate::supervisor::Moment;
 
@@ -22,36 +23,38 @@ const WINDOW: u32 = 8;
 const MOST_CREDIT: u32 = 1 << 16;
 
 /// Why a call is not made, in kind and in words.
-type Refusal = (Code, String);
+pub(super) type Refusal = (Code, String);
 
 /// A call that has no result yet.
 #[derive(Debug)]
 pub(super) struct Ongoing<P> {
-    caller: LineId,
+    pub(super) caller: LineId,
     /// The caller's number for it.
-    id: u64,
-    target: ServiceName,
-    method: String,
-    key: Option<String>,
-    one_way: bool,
+    pub(super) id: u64,
+    /// Who that is, as a callee of this project sees it.
+    pub(super) from: String,
+    pub(super) target: ServiceName,
+    pub(super) method: String,
+    pub(super) key: Option<String>,
+    pub(super) one_way: bool,
     /// Whether the caller has been told all that it will be: it was one-way, and is under way.
-    settled: bool,
-    payload: P,
-    deadline: Moment,
+    pub(super) settled: bool,
+    pub(super) payload: P,
+    pub(super) deadline: Moment,
     /// Whether it was the caller who chose that: then it holds for streams too.
-    timed: bool,
-    attempt: Option<u64>,
-    retries: i64,
-    tried: BTreeSet<LineId>,
-    state: State,
+    pub(super) timed: bool,
+    pub(super) attempt: Option<u64>,
+    pub(super) retries: i64,
+    pub(super) tried: BTreeSet<LineId>,
+    pub(super) state: State,
     /// The call that it is made for.
-    parent: Option<u64>,
+    pub(super) parent: Option<u64>,
     /// The calls that its callee makes in order to answer it.
-    nested: BTreeSet<u64>,
+    pub(super) nested: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// It waits for a replica.
     Parked,
     /// A replica has it, under this number, until this moment if nothing comes. A stream has credit.
@@ -81,6 +84,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
                 return self.refuse(line, call.id, fault);
             }
         };
+        let from = self.lines.get(&line).map(|state| state.shown(&call.from)).unwrap_or_default();
         let parent = call.within.and_then(|within| self.serving(line, within));
         let own = Moment(now.0.saturating_add(call.timeout.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT)));
         let deadline =
@@ -89,6 +93,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let ongoing = Ongoing {
             caller: line,
             id: call.id,
+            from,
             target,
             method: call.method,
             key: call.key,
@@ -118,8 +123,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     /// Whether a call can be made at all.
     fn admit(&mut self, line: LineId, call: &Call, payload: &P) -> Result<ServiceName, Refusal> {
         let state = self.lines.get(&line).ok_or_else(|| (Code::Cancelled, "the line is gone".to_owned()))?;
-        if state.asked.len() >= MOST_ASKED {
-            let message = format!("this service has {MOST_ASKED} calls under way, which is the most");
+        let most = if state.is_elsewhere() { MOST_ASKED_BY_MEMBER } else { MOST_ASKED };
+        if state.asked.len() >= most {
+            let message = format!("this service has {most} calls under way, which is the most");
             return Err((Code::Overloaded, message));
         }
         if let Some(why) = self.too_large(line, payload) {
@@ -128,7 +134,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         if call.service.len().max(call.method.len()) > Pattern::LONGEST {
             return Err((Code::NotFound, format!("a name has at most {} bytes", Pattern::LONGEST)));
         }
-        let target = ServiceName::parse(&call.service).ok().filter(|name| self.services.contains_key(name));
+        let elsewhere = state.is_elsewhere();
+        let target = ServiceName::parse(&call.service).ok().filter(|name| self.is_known(name, elsewhere));
         let Some(target) = target else {
             let mut message = format!("no service is named '{}'", call.service);
             if let Some(near) = self.nearest_service(&call.service) {
@@ -136,11 +143,15 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             }
             return Err((Code::NotFound, message));
         };
-        let granted = match state.service() {
-            None => Ok(()),
-            Some(caller) => match self.services.get(caller) {
-                Some(member) => member.permissions.may_call(caller, &target, &call.method),
+        let granted = match &state.party {
+            Party::Operator | Party::Program(_) => Ok(()),
+            Party::Replica(ReplicaId { service: caller, .. }) => match self.services.get(caller) {
+                Some(known) => known.permissions.may_call(caller, &target, &call.method),
                 None => return Err((Code::Unavailable, "this service is not known any more".to_owned())),
+            },
+            Party::Member(peer) => match self.services.get(&target) {
+                Some(known) => known.share.may_call(&target, (&call.from, &peer.name), &call.method),
+                None => Ok(()),
             },
         };
         if let Err(denial) = granted {
@@ -152,67 +163,28 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// The call that a line serves under this number.
-    fn serving(&self, line: LineId, invocation: u64) -> Option<u64> {
+    pub(super) fn serving(&self, line: LineId, invocation: u64) -> Option<u64> {
         self.lines.get(&line)?.serving.get(&invocation)?;
         self.invocations.get(&invocation).copied()
     }
 
     /// Gives a call to a replica, or parks it, or fails it.
-    fn dispatch(&mut self, now: Moment, number: u64, waited: bool) {
+    pub(super) fn dispatch(&mut self, now: Moment, number: u64, waited: bool) {
+        let turn = self.turn();
         let Some(call) = self.calls.get(&number) else { return };
-        let target = call.target.clone();
-        let candidates = match self.candidates(call) {
-            Ok(candidates) => candidates,
+        let chosen = self
+            .candidates(call)
+            .map(|candidates| choose(&candidates, call.key.as_deref(), self.own.as_ref(), turn));
+        match chosen {
+            Ok(Some(line)) => self.invoke(now, number, line),
+            Ok(None) => {}
             // An attempt that is allowed waits for its replica, in its place if it has waited before.
             Err((code, _)) if (call.retries != 0 || !call.tried.is_empty()) && code != Code::NotFound => {
-                let parked = self.parked.entry(target).or_default();
-                return if waited { parked.push_front(number) } else { parked.push_back(number) };
+                let parked = self.parked.entry(call.target.clone()).or_default();
+                if waited { parked.push_front(number) } else { parked.push_back(number) }
             }
-            Err((code, message)) => return self.fail(number, code, message),
-        };
-        let key = call.key.clone();
-        let turn = self.turn();
-        if let Some(line) = choose(&candidates, key.as_deref(), turn) {
-            self.invoke(now, number, line);
+            Err((code, message)) => self.fail(number, code, message),
         }
-    }
-
-    /// The replicas that have room for a call; never none.
-    fn candidates(&self, call: &Ongoing<P>) -> Result<Vec<Candidate<LineId>>, Refusal> {
-        let (target, weight) = (&call.target, call.payload.weight());
-        let member = self
-            .services
-            .get(target)
-            .ok_or_else(|| (Code::NotFound, format!("no service is named '{target}'")))?;
-        let lines = || member.meant.iter().filter_map(|id| Some((*id, self.lines.get(id)?)));
-        if lines().next().is_none() {
-            return Err((Code::Unavailable, format!("{target} is not running")));
-        }
-        let able: Vec<_> = lines().filter(|(_, line)| line.methods.contains(&call.method)).collect();
-        if able.is_empty() {
-            let methods = || lines().flat_map(|(_, line)| line.methods.iter().map(String::as_str));
-            return Err(no_method(target, &call.method, &methods()));
-        }
-        let room = |line: &Line| {
-            line.serving.is_empty()
-                || (line.serving.len() < member.max_in_flight as usize
-                    && line.serving_bytes + weight <= MOST_BYTES)
-        };
-        let free = able.iter().filter(|(_, line)| room(line)).map(|(id, line)| Candidate {
-            line: *id,
-            index: match &line.party {
-                Party::Replica(replica) => replica.index,
-                Party::Operator => 0,
-            },
-            in_flight: line.serving.len(),
-            tried: call.tried.contains(id),
-        });
-        let free: Vec<_> = free.collect();
-        if free.is_empty() {
-            let message = format!("every replica of {target} has as many calls under way as it takes");
-            return Err((Code::Overloaded, message));
-        }
-        Ok(free)
     }
 
     fn invoke(&mut self, now: Moment, number: u64, line: LineId) {
@@ -224,19 +196,37 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         call.tried.insert(line);
         let (caller, id, one_way) = (call.caller, call.id, call.one_way);
         let settle = one_way && !std::mem::replace(&mut call.settled, one_way);
-        let payload =
-            if call.retries == 0 { std::mem::take(&mut call.payload) } else { call.payload.clone() };
+        let outside = self.lines.get(&line).is_some_and(|state| state.service().is_none());
+        // Who is outside may answer that it has not begun.
+        let payload = if call.retries == 0 && !outside {
+            std::mem::take(&mut call.payload)
+        } else {
+            call.payload.clone()
+        };
         let (method, timeout) = (call.method.clone(), call.deadline.0.saturating_sub(now.0));
+        let service = outside.then(|| call.target.clone());
+        let key = call.key.clone().filter(|_| outside);
+        let shown = call.from.clone();
         if let Some(until) = until {
             self.due.insert(Due { at: until, call: number });
         }
         self.invocations.insert(invocation, number);
+        let mut from = shown;
+        if self.lines.get(&line).is_some_and(Line::is_elsewhere) {
+            from = self.lines.get(&caller).map(Line::vouched).unwrap_or_default();
+        }
         if let Some(state) = self.lines.get_mut(&line) {
             state.serving.insert(invocation, payload.weight());
             state.serving_bytes += payload.weight();
+            if let Some(offered) = service.as_ref().and_then(|service| state.offers.get_mut(service)) {
+                offered.ours += 1;
+            }
         }
-        let from = self.lines.get(&caller).map(Line::shown).unwrap_or_default();
-        self.tell(line, Told::Invoke { id: invocation, method, from, timeout, one_way }, payload);
+        self.tell(
+            line,
+            Told::Invoke { id: invocation, method, from, timeout, one_way, service, key },
+            payload,
+        );
         if settle {
             if let Some(state) = self.lines.get_mut(&caller) {
                 state.asked.remove(&id);
@@ -276,6 +266,32 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             && !call.settled
         {
             let (service, method) = (call.target.to_string(), call.method);
+            let fault = Box::new(Fault { service, method, ..fault });
+            self.tell(call.caller, Told::Error { id: call.id, fault, not_run: false }, P::default());
+        }
+    }
+
+    /// Somebody outside says that it has not begun: then others may be asked, each of them once, whatever the caller allows.
+    pub(super) fn not_run(&mut self, now: Moment, line: LineId, id: u64, fault: Fault) {
+        let Some(number) = self.serving(line, id) else {
+            self.dropped += 1;
+            return;
+        };
+        self.forget_attempt(number);
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        call.state = State::Parked;
+        let target = call.target.clone();
+        self.release(line, id, &target);
+        let Some(call) = self.calls.get(&number) else { return };
+        if self.has_another(call) {
+            self.dispatch(now, number, false);
+        } else if self.again(number) {
+            // Not at once: who has just refused would be asked again without end.
+            self.parked.entry(target).or_default().push_back(number);
+        } else if let Some(call) = self.end(number)
+            && !call.settled
+        {
+            let (service, method) = (target.to_string(), call.method);
             self.refuse(call.caller, call.id, Fault { service, method, ..fault });
         }
     }
@@ -359,6 +375,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let shown = match party {
             Party::Replica(replica) => replica.to_string(),
             Party::Operator => "operator".to_owned(),
+            Party::Program(name) => name.clone(),
+            Party::Member(Peer { name, host }) => format!("{name}@{host}"),
         };
         let Some(call) = self.calls.get_mut(&number) else { return };
         let streams = matches!(call.state, State::UnderWay { stream: Some(_), .. });
@@ -372,7 +390,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// Whether a call may be tried once more; if so it is noted.
-    fn again(&mut self, number: u64) -> bool {
+    pub(super) fn again(&mut self, number: u64) -> bool {
         self.forget_attempt(number);
         let Some(call) = self.calls.get_mut(&number) else { return false };
         if call.retries == 0 {
@@ -409,18 +427,18 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.cancel_nested(call.nested);
         if !call.settled {
             let (service, method) = (call.target.to_string(), call.method);
-            self.refuse(call.caller, call.id, Fault { service, method, ..Fault::new(code, message) });
+            let fault = Box::new(Fault { service, method, ..Fault::new(code, message) });
+            let not_run = call.tried.is_empty();
+            self.tell(call.caller, Told::Error { id: call.id, fault, not_run }, P::default());
         }
     }
 
     /// Tells a replica that what it works on is not wanted any more, and forgets that it does.
     fn cancel_invocation(&mut self, number: u64) {
-        let Some(Ongoing { state: State::UnderWay { line, invocation, .. }, .. }) = self.calls.get(&number)
-        else {
-            return;
-        };
-        let (line, id) = (*line, *invocation);
-        if self.release(line, id) {
+        let Some(call) = self.calls.get(&number) else { return };
+        let State::UnderWay { line, invocation: id, .. } = call.state else { return };
+        let target = call.target.clone();
+        if self.release(line, id, &target) {
             self.tell(line, Told::Cancel { id }, P::default());
         }
     }
@@ -451,7 +469,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
                 }
             }
             State::UnderWay { line, invocation, .. } => {
-                if self.release(line, invocation)
+                if self.release(line, invocation, &call.target)
                     && let Some(state) = self.lines.get_mut(&line)
                 {
                     state.served += 1;
@@ -466,7 +484,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// The end of its present attempt is no moment to wait for any more.
-    fn forget_attempt(&mut self, number: u64) {
+    pub(super) fn forget_attempt(&mut self, number: u64) {
         if let Some(Ongoing { state: State::UnderWay { until: Some(at), .. }, .. }) = self.calls.get(&number)
         {
             self.due.remove(&Due { at: *at, call: number });
@@ -474,11 +492,14 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     /// Whether a replica still had this invocation; it has it no more.
-    fn release(&mut self, line: LineId, invocation: u64) -> bool {
+    pub(super) fn release(&mut self, line: LineId, invocation: u64, target: &ServiceName) -> bool {
         self.invocations.remove(&invocation);
         let Some(state) = self.lines.get_mut(&line) else { return false };
         let Some(weight) = state.serving.remove(&invocation) else { return false };
         state.serving_bytes -= weight;
+        if let Some(offered) = state.offers.get_mut(target) {
+            offered.ours = offered.ours.saturating_sub(1);
+        }
         true
     }
 
@@ -492,18 +513,4 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         }
         self.parked.remove(service);
     }
-}
-
-fn no_method<'a>(
-    target: &ServiceName,
-    method: &str,
-    methods: &(impl Iterator<Item = &'a str> + Clone),
-) -> Refusal {
-    let mut message = format!("{target} has no method '{method}'");
-    if let Some(near) = suggest::nearest(method, methods.clone()) {
-        message += &format!("; did you mean '{near}'?");
-    } else if methods.clone().next().is_none() {
-        message = format!("{target} has no methods");
-    }
-    (Code::NotFound, message)
 }

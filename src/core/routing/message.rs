@@ -1,6 +1,7 @@
 //! What lines say and are told, as the rules see it: `docs/host-protocol.md` says how it is written.
 
 use super::{Fault, LineId};
+use crate::name::ServiceName;
 use crate::permissions::Denial;
 
 /// What a line says.
@@ -79,6 +80,33 @@ pub enum Said {
         /// What it says of it.
         fault: Fault,
     },
+    /// The invocation was not begun: somebody else may be asked.
+    NotRun {
+        /// The invocation's.
+        id: u64,
+        /// Why.
+        fault: Fault,
+    },
+    /// An event of another member of the fabric.
+    Event {
+        /// Its name.
+        event: String,
+        /// Who told it, as that member vouches.
+        from: String,
+        /// Who is to hear it.
+        to: Audience,
+    },
+}
+
+/// Which of a member's listeners are to hear an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Whether those that listen without a group do.
+    pub all: bool,
+    /// Of each of these groups one: the listening service, and the group.
+    pub groups: Vec<(String, String)>,
+    /// The services that it may be told to without their having to be granted to hear it; `*` for all.
+    pub granted: Vec<String>,
 }
 
 /// What a call says of itself.
@@ -100,6 +128,8 @@ pub struct Call {
     pub key: Option<String>,
     /// The invocation of its own during which it is made.
     pub within: Option<u64>,
+    /// For whom it is made: heard of a member of the fabric only.
+    pub from: String,
 }
 
 /// What a line is told.
@@ -117,6 +147,10 @@ pub enum Told {
         timeout: u64,
         /// Whether nobody wants the result.
         one_way: bool,
+        /// Whose method, where the line has more than one service.
+        service: Option<ServiceName>,
+        /// What it is kept together with, for the one who chooses the replica.
+        key: Option<String>,
     },
     /// The result is not wanted any more.
     Cancel {
@@ -140,6 +174,15 @@ pub enum Told {
         all: bool,
         /// The groups of this service in which it was chosen to hear it.
         groups: Vec<String>,
+    },
+    /// An event that somebody listens to at another member.
+    EventElsewhere {
+        /// Its name.
+        event: String,
+        /// Who told it.
+        from: String,
+        /// Who is to hear it.
+        to: Audience,
     },
     /// To how many an event was sent.
     Emitted {
@@ -174,6 +217,8 @@ pub enum Told {
         id: u64,
         /// Why.
         fault: Box<Fault>,
+        /// Whether nothing was begun.
+        not_run: bool,
     },
 }
 

@@ -17,9 +17,11 @@
 
 mod balance;
 mod calls;
+mod candidates;
 mod events;
 mod fault;
 mod message;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -27,17 +29,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub use self::fault::{Code, Fault, Thrown};
-pub use self::message::{Call, Output, Said, Told};
+pub use self::message::{Audience, Call, Output, Said, Told};
+pub use self::outside::{Hearing, Offer};
 
 use self::calls::{Due, Ongoing};
 use self::events::{Subscription, Told as ToldEvents};
+use self::outside::Offered;
 use crate::manifest::suggest;
 use crate::name::{ReplicaId, ServiceName};
-use crate::permissions::{Denial, Permissions};
+use crate::permissions::{Denial, Permissions, Share};
 use crate::supervisor::Moment;
 
 /// How many calls of one line may be under way. More are `overloaded`.
 pub const MOST_ASKED: usize = 1024;
+
+/// How many calls of another member of the fabric may be under way: those of all its services.
+pub const MOST_ASKED_BY_MEMBER: usize = 1 << 14;
 
 /// How many calls one replica may have under way, unless its manifest says otherwise.
 pub const MAX_IN_FLIGHT: u32 = 512;
@@ -62,6 +69,19 @@ pub enum Party {
     Replica(ReplicaId),
     /// The person who runs the project, who may call everything. A callee is told `@operator`, which is no service's name.
     Operator,
+    /// A program of that person, by the name that it gives itself. It may have services of its own.
+    Program(String),
+    /// Another member of the fabric: an orchestrator, or a program. It calls for its services, and is called for them.
+    Member(Peer),
+}
+
+/// What a member of the fabric calls itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its project's name, or its own.
+    pub name: String,
+    /// The host that it runs on.
+    pub host: String,
 }
 
 /// What a message weighs, for the limits.
@@ -85,7 +105,15 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Routing<P> {
     lines: BTreeMap<LineId, Line>,
-    services: BTreeMap<ServiceName, Member>,
+    services: BTreeMap<ServiceName, Known>,
+    /// Services that run elsewhere, if anywhere.
+    elsewhere: BTreeSet<ServiceName>,
+    /// Who offers a service from outside: programs, and members of the fabric.
+    outside: BTreeMap<ServiceName, BTreeSet<LineId>>,
+    /// What this project is in the fabric.
+    own: Option<Peer>,
+    /// Counts the changes of what this project itself offers and hears.
+    revision: u64,
     calls: HashMap<u64, Ongoing<P>>,
     /// From the number of an invocation, which is anew for each attempt, to its call.
     invocations: HashMap<u64, u64>,
@@ -105,9 +133,11 @@ pub struct Routing<P> {
 
 /// What is known of a service, whether it runs or not.
 #[derive(Debug)]
-struct Member {
+struct Known {
     permissions: Arc<Permissions>,
     max_in_flight: u32,
+    /// Who may call it from elsewhere.
+    share: Share,
     /// Its starts that can be called.
     open: Vec<LineId>,
     /// Of those, the newest start of each replica: the one that is meant. An older one finishes what it has.
@@ -127,6 +157,10 @@ struct Line {
     serving_bytes: usize,
     served: u64,
     subscriptions: Vec<Subscription>,
+    /// The services that it has itself, where it is no replica of one.
+    offers: BTreeMap<ServiceName, Offered>,
+    /// What those of them listen to that are elsewhere.
+    hears: Vec<Hearing>,
     events: ToldEvents,
     /// The lines of the manifest that have been named to it.
     denied: HashSet<String>,
@@ -137,6 +171,10 @@ impl<P> Default for Routing<P> {
         Self {
             lines: BTreeMap::new(),
             services: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            outside: BTreeMap::new(),
+            own: None,
+            revision: 0,
             calls: HashMap::new(),
             invocations: HashMap::new(),
             due: BTreeSet::new(),
@@ -152,11 +190,18 @@ impl<P> Default for Routing<P> {
 
 impl<P: Clone + Default + Weigh> Routing<P> {
     /// Makes a service known: from now on it can be named, whether it runs or not.
-    pub fn know(&mut self, name: ServiceName, permissions: Arc<Permissions>, max_in_flight: Option<u32>) {
+    pub fn know(
+        &mut self,
+        name: ServiceName,
+        permissions: Arc<Permissions>,
+        max_in_flight: Option<u32>,
+        share: Share,
+    ) {
         let max_in_flight = max_in_flight.unwrap_or(MAX_IN_FLIGHT);
         let (open, meant) =
-            self.services.remove(&name).map(|member| (member.open, member.meant)).unwrap_or_default();
-        self.services.insert(name, Member { permissions, max_in_flight, open, meant });
+            self.services.remove(&name).map(|known| (known.open, known.meant)).unwrap_or_default();
+        self.services.insert(name, Known { permissions, max_in_flight, share, open, meant });
+        self.revision += 1;
     }
 
     /// Forgets a service of which no line is left, a child that is gone.
@@ -210,12 +255,14 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             }
         }
         member.meant = newest.into_values().collect();
+        self.revision += 1;
         self.freed.insert(service);
     }
 
     /// A line is gone, with everything that it had under way.
     pub fn disconnect(&mut self, now: Moment, line: LineId) -> Vec<Output<P>> {
         self.shut(line);
+        self.withdraw(line);
         let Some(gone) = self.lines.remove(&line) else { return Vec::new() };
         for call in gone.asked.values() {
             self.abandon(*call);
@@ -245,6 +292,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             Said::Item { id } => self.item(line, id, payload),
             Said::End { id } => self.finish(line, id, |id| Told::End { id }, P::default()),
             Said::Error { id, fault } => self.thrown(line, id, fault),
+            Said::NotRun { id, fault } => self.not_run(now, line, id, fault),
+            Said::Event { event, from, to } => self.hear_event(line, &event, &from, &to, &payload),
         }
         self.take(now)
     }
@@ -281,6 +330,12 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.lines.get(&line).map_or(&[], |line| &line.methods)
     }
 
+    /// Whether a line still has this invocation.
+    #[cfg(test)]
+    fn is_serving(&self, line: LineId, invocation: u64) -> bool {
+        self.lines.get(&line).is_some_and(|line| line.serving.contains_key(&invocation))
+    }
+
     /// The names of all services that are known.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -305,9 +360,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.outputs.push(Output::Tell { line, told, payload });
     }
 
-    /// Answers a line that what it wanted is not done.
+    /// Answers a line that what it wanted is not done, and was not begun.
     fn refuse(&mut self, line: LineId, id: u64, fault: Fault) {
-        self.tell(line, Told::Error { id, fault: Box::new(fault) }, P::default());
+        self.tell(line, Told::Error { id, fault: Box::new(fault), not_run: true }, P::default());
     }
 
     /// Tells of a denial, once.
@@ -330,9 +385,13 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 
     /// How long a message of this line may be.
     fn longest(&self, line: LineId) -> u64 {
-        let service = self.lines.get(&line).and_then(Line::service);
-        let member = service.and_then(|service| self.services.get(service));
-        member.and_then(|member| member.permissions.limits.message).unwrap_or(LONGEST_MESSAGE)
+        let Some(state) = self.lines.get(&line) else { return LONGEST_MESSAGE };
+        if matches!(state.party, Party::Member(_)) {
+            // It holds its services to their limits itself.
+            return u64::MAX;
+        }
+        let known = state.service().and_then(|service| self.services.get(service));
+        known.and_then(|known| known.permissions.limits.message).unwrap_or(LONGEST_MESSAGE)
     }
 
     /// Why a message is too long to be sent.
@@ -343,7 +402,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     fn nearest_service(&self, name: &str) -> Option<String> {
-        suggest::nearest(name, self.services.keys().map(ServiceName::as_str)).map(str::to_owned)
+        suggest::nearest(name, self.known().map(ServiceName::as_str).filter(|known| *known != name)).map(str::to_owned)
     }
 }
 
@@ -357,6 +416,8 @@ impl Line {
             serving_bytes: 0,
             served: 0,
             subscriptions: Vec::new(),
+            offers: BTreeMap::new(),
+            hears: Vec::new(),
             events: ToldEvents::default(),
             denied: HashSet::new(),
         }
@@ -365,15 +426,38 @@ impl Line {
     fn service(&self) -> Option<&ServiceName> {
         match &self.party {
             Party::Replica(replica) => Some(&replica.service),
-            Party::Operator => None,
+            Party::Operator | Party::Program(_) | Party::Member(_) => None,
         }
     }
 
-    /// The name that a callee sees.
-    fn shown(&self) -> String {
+    /// The name that a callee sees. A member says for whom it speaks.
+    fn shown(&self, said: &str) -> String {
         match &self.party {
             Party::Replica(replica) => replica.service.to_string(),
             Party::Operator => "@operator".to_owned(),
+            Party::Program(name) => format!("@program@{name}"),
+            Party::Member(peer) => format!("{said}@{}", peer.name),
         }
+    }
+
+    /// The name under which this project speaks for it to other members.
+    fn vouched(&self) -> String {
+        match &self.party {
+            Party::Program(_) => "@program".to_owned(),
+            _ => self.shown(""),
+        }
+    }
+
+    /// The number of the replica that it is, and something that stays the same for whoever is none.
+    fn index(&self) -> u32 {
+        match &self.party {
+            Party::Replica(replica) => replica.index,
+            _ => 0,
+        }
+    }
+
+    /// Whether it belongs to another member of the fabric.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.party, Party::Member(_))
     }
 }

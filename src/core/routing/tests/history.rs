@@ -1,4 +1,4 @@
-//! Random histories: replicas that answer late, twice, to the wrong number or never; that are lost and come back; callers
+//! Random histories: replicas and other members that answer late, twice, to the wrong number or never, or have not begun; that are lost and come back; callers
 //! that cancel and go. Whatever happens, what [`super::super`] promises holds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,13 +121,20 @@ proptest! {
                 Step::Answer { which, by_other, how } if !history.invocations.is_empty() => {
                     let (id, at, text) = history.invocations[usize::from(which) % history.invocations.len()].clone();
                     let line = if by_other { lines.values().copied().find(|line| *line != at).unwrap_or(at) } else { at };
-                    let said = if how == 0 {
+                    let is_member = lines.iter().any(|(replica, one)| *one == line && *replica > 2);
+                    let said = if how == 1 && is_member && !by_other {
+                        if world.routing.is_serving(line, id) {
+                            *history.invoked.entry(text.clone()).or_default() -= 1;
+                        }
+                        Said::NotRun { id, fault: Fault::new(Code::Overloaded, "full") }
+                    } else if how == 0 {
                         Said::Error { id, fault: Fault::new(Code::ServiceError, "thrown") }
                     } else {
                         Said::Reply { id }
                     };
                     if !history.gone.contains(&line) {
-                        world.say(line, said, if how == 0 { "" } else { &text });
+                        let answers = matches!(said, Said::Reply { .. });
+                        world.say(line, said, if answers { &text } else { "" });
                     }
                 }
                 Step::Cancel { which } if !history.asked.is_empty() => {
@@ -147,7 +154,12 @@ proptest! {
                 }
                 Step::Start { replica } if !lines.contains_key(&replica) => {
                     next += 1;
-                    lines.insert(replica, world.replica(next, "db", u32::from(replica)));
+                    let line = if replica > 2 {
+                        world.member(next, &format!("m{replica}"), &["db"])
+                    } else {
+                        world.replica(next, "db", u32::from(replica))
+                    };
+                    lines.insert(replica, line);
                 }
                 Step::Pass { milliseconds } => world.pass(milliseconds.into()),
                 Step::Answer { .. } | Step::Cancel { .. } | Step::Start { .. } => {}

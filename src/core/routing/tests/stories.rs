@@ -1,7 +1,7 @@
 //! One rule, one story.
 
 use super::world::{World, call, friends, name};
-use crate::permissions::Permissions;
+use crate::permissions::{Permissions, Share};
 use crate::routing::{Call, Code, Fault, LineId, Party, Said};
 
 fn web_and_db() -> (World, LineId, LineId) {
@@ -359,7 +359,7 @@ fn the_operator_may_call_and_tell_everything() {
 #[test]
 fn calls_to_a_child_that_is_forgotten_are_answered() {
     let (mut world, web, _) = web_and_db();
-    world.routing.know(name("web/one"), Permissions::default().into(), None);
+    world.routing.know(name("web/one"), Permissions::default().into(), None, Share::Everybody);
     world.say(web, Said::Call(Call { retries: -1, ..call(1, "web/one", "f") }), "");
     let outputs = world.routing.forget(crate::supervisor::Moment(0), &name("web/one"));
     world.outputs.extend(outputs);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::name::{ReplicaId, ServiceName};
-use crate::permissions::{Permissions, ServiceGrants};
-use crate::routing::{Call, LineId, Output, Party, Routing, Said, Told, Weigh};
+use crate::permissions::{Permissions, ServiceGrants, Share};
+use crate::routing::{Call, LineId, Offer, Output, Party, Peer, Routing, Said, Told, Weigh};
 use crate::supervisor::Moment;
 
 impl Weigh for String {
@@ -36,7 +36,7 @@ impl World {
     pub(super) fn new(services: &[(&str, Permissions)]) -> Self {
         let mut routing = Routing::default();
         for (service, permissions) in services {
-            routing.know(name(service), Arc::new(permissions.clone()), Some(4));
+            routing.know(name(service), Arc::new(permissions.clone()), Some(4), Share::Everybody);
         }
         Self { routing, now: 0, outputs: Vec::new() }
     }
@@ -48,6 +48,26 @@ impl World {
         let outputs = self.routing.open(Moment(self.now), line, vec!["f".into(), "g".into()]);
         self.outputs.extend(outputs);
         line
+    }
+
+    /// Another member of the fabric, on the host `h`, that has these services, each with the methods `f` and `g`.
+    pub(super) fn member(&mut self, line: u64, name: &str, services: &[&str]) -> LineId {
+        let line = LineId(line);
+        let peer = Peer { name: name.into(), host: "h".into() };
+        self.routing.connect(line, Party::Member(peer));
+        self.offer(line, services, 0);
+        line
+    }
+
+    pub(super) fn offer(&mut self, line: LineId, services: &[&str], load: u32) {
+        let offers = services.iter().map(|service| Offer {
+            service: name(service),
+            methods: vec!["f".into(), "g".into()],
+            replicas: 1,
+            load,
+        });
+        let outputs = self.routing.offer(Moment(self.now), line, offers.collect(), Vec::new());
+        self.outputs.extend(outputs);
     }
 
     pub(super) fn say(&mut self, line: LineId, said: Said, payload: &str) {
@@ -91,9 +111,10 @@ fn shown(output: Output<String>) -> String {
         Output::Behind { line } => format!("{} behind", line.0),
         Output::Tell { line, told, payload } => {
             let told = match told {
-                Told::Invoke { method, from, timeout, one_way, .. } => {
+                Told::Invoke { method, from, timeout, one_way, service, .. } => {
                     let how = if one_way { "send" } else { "invoke" };
-                    format!("{how} {method} from {from} in {timeout}")
+                    let service = service.map(|service| format!("{service}.")).unwrap_or_default();
+                    format!("{how} {service}{method} from {from} in {timeout}")
                 }
                 Told::Cancel { .. } => "cancel".into(),
                 Told::Credit { items, .. } => format!("credit {items}"),
@@ -103,12 +124,15 @@ fn shown(output: Output<String>) -> String {
                 Told::Event { event, from, all, groups } => {
                     format!("event {event} from {from} {all} {groups:?}")
                 }
+                Told::EventElsewhere { event, from, to } => {
+                    format!("event {event} from {from} elsewhere {} {:?} {:?}", to.all, to.groups, to.granted)
+                }
                 Told::Emitted { id, receivers } => format!("{id}: emitted to {receivers}"),
                 Told::Reply { id } => format!("{id}: reply"),
                 Told::Stream { id } => format!("{id}: stream"),
                 Told::Item { id } => format!("{id}: item"),
                 Told::End { id } => format!("{id}: end"),
-                Told::Error { id, fault } => format!("{id}: {fault}"),
+                Told::Error { id, fault, .. } => format!("{id}: {fault}"),
             };
             format!("{} {told} {payload}", line.0).trim_end().to_owned()
         }
