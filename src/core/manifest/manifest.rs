@@ -1,7 +1,7 @@
 //! [`Manifest`]: what a manifest file means, complete and checked. Nothing here is optional that resolving
 //! should have filled, and nothing here remembers how it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -9,15 +9,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fabric::Fabric;
 use super::listener::Listener;
 use crate::name::ServiceName;
-use crate::permissions::{Isolation, Permissions, Sandbox};
+use crate::permissions::{Isolation, Permissions, Sandbox, Share};
 
 /// A project: its services and how they hang together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The project's name, a DNS label: what its folders, its control socket and its logs are named after.
     pub name: ServiceName,
+    /// Where it finds services of other hosts, and is found; none where it stays by itself.
+    pub fabric: Option<Fabric>,
+    /// Services that others have, and that its own may be granted.
+    pub elsewhere: BTreeSet<ServiceName>,
     /// Its services, by name. Their dependencies exist and form no cycle.
     pub services: BTreeMap<ServiceName, Service>,
 }
@@ -57,6 +62,8 @@ pub struct Service {
     pub max_surge: NonZeroU32,
     /// The sockets that it serves, in the order of the file.
     pub listen: Vec<Listener>,
+    /// Who of other members of the fabric may call it.
+    pub share: Share,
     /// What must answer before it counts as running. None: its own `start()` having returned is enough.
     pub ready: Option<Readiness>,
     /// How it is checked while it runs. An exported `health()` is asked whenever there is one.

@@ -11,6 +11,7 @@ mod child;
 mod cycle;
 mod element;
 pub mod env_file;
+mod fabric;
 mod grants;
 mod image_choice;
 mod interpolate;
@@ -43,6 +44,7 @@ pub use element::duration::{DurationError, parse as parse_duration};
 pub use element::name::sanitised as sanitised_name;
 pub use element::on_give_up::WebhookError;
 pub use element::size::SizeError;
+pub use fabric::{Fabric, FabricKey, FabricKeyError, RedisUrl, RedisUrlError};
 pub use grants::never_granted;
 pub use listener::{ListenAddress, ListenError, Listener};
 pub use manifest::{

@@ -6,10 +6,11 @@ use std::fmt;
 use super::element::duration::DurationError;
 use super::element::on_give_up::WebhookError;
 use super::element::size::SizeError;
+use super::fabric::{FabricKeyError, RedisUrlError};
 use super::listener::ListenError;
 use super::problem::{Found, Owner};
 use crate::name::{NameError, ServiceName};
-use crate::permissions::{EndpointError, PatternError};
+use crate::permissions::{CallerError, EndpointError, PatternError};
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -507,6 +508,24 @@ pub enum ValueError {
     /// More sockets than a service can have.
     #[error("it has more sockets than a service can have")]
     ManySockets,
+    /// No address of a Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlError),
+    /// A fabric without a Redis.
+    #[error("it has no 'redis'")]
+    NoRedis,
+    /// No key of a fabric.
+    #[error(transparent)]
+    FabricKey(#[from] FabricKeyError),
+    /// No prefix of keys.
+    #[error("'{0}' cannot be a prefix")]
+    Prefix(String),
+    /// A time-out that would expire while all is well.
+    #[error("it is too short for a busy host")]
+    ShortTimeout,
+    /// Nobody who could call.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
     /// No address of a webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),

@@ -1,6 +1,7 @@
 //! [`RawManifest`]: what was written, key by key, each value with its place. Every value is of its own type here, but
 //! nothing has been compared with anything else: defaults, files, plugins and other services come with resolving.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -11,16 +12,16 @@ use super::element::listen::RawListener;
 use super::element::permissions::RawPermissions;
 use super::element::replicas::Replicas;
 use super::element::{
-    MANIFEST, SERVICE, alive, args, code, depends_on, essential, image, isolation, kind, listen,
+    MANIFEST, SERVICE, alive, args, code, depends_on, essential, fabric, image, isolation, kind, listen,
     max_in_flight, max_surge, name, on_give_up, permissions, ready, recycle, replicas, restart, runtime,
-    sandbox, services, timeouts, user, version,
+    sandbox, services, share, timeouts, user, version,
 };
 use super::node::Node;
 use super::problem::{Hint, Owner, Place, Placed, ProblemKind};
 use super::reader::{Fields, Reader};
-use super::{Kind, Liveness, OnGiveUp, Readiness, Recycle, Restart};
+use super::{Fabric, Kind, Liveness, OnGiveUp, Readiness, Recycle, Restart};
 use crate::name::ServiceName;
-use crate::permissions::{Isolation, Sandbox};
+use crate::permissions::{Isolation, Sandbox, Share};
 
 /// A manifest as it is written.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(crate) struct RawManifest {
     pub(crate) image_policy: Option<Placed<ImagePolicy>>,
     pub(crate) sandbox: Option<Placed<Sandbox>>,
     pub(crate) on_give_up: Option<Placed<OnGiveUp>>,
+    pub(crate) fabric: Option<Fabric>,
+    pub(crate) elsewhere: BTreeSet<ServiceName>,
     /// The services in the order of the file.
     pub(crate) services: Vec<NamedService>,
 }
@@ -61,6 +64,7 @@ pub(crate) struct RawService {
     pub(crate) max_in_flight: Option<Placed<NonZeroU32>>,
     pub(crate) max_surge: Option<Placed<NonZeroU32>>,
     pub(crate) listen: Vec<RawListener>,
+    pub(crate) share: Option<Placed<Share>>,
     pub(crate) ready: Option<Placed<Readiness>>,
     pub(crate) alive: Option<Placed<Liveness>>,
     pub(crate) restart: Option<Placed<Restart>>,
@@ -88,6 +92,11 @@ pub(crate) fn manifest(root: &Node, reader: &mut Reader<'_>) -> RawManifest {
     raw.sandbox = fields.get(&sandbox::KEY).and_then(|field| sandbox::read(&field, reader));
     raw.on_give_up = fields.get(&on_give_up::KEY).and_then(|field| on_give_up::read(&field, reader));
     raw.name = fields.get(&name::KEY).and_then(|field| name::read(&field, reader));
+    raw.fabric = fields.get(&fabric::KEY).and_then(|field| fabric::read(&field, reader));
+    raw.elsewhere = fields
+        .get(&fabric::ELSEWHERE)
+        .map(|field| fabric::read_elsewhere(&field, reader))
+        .unwrap_or_default();
     raw.services = named_services(&fields, &root.place, reader);
     raw
 }
@@ -139,6 +148,7 @@ pub(crate) fn service(fields: &Fields<'_>, reader: &mut Reader<'_>) -> RawServic
         max_in_flight: fields.get(&max_in_flight::KEY).and_then(|field| max_in_flight::read(&field, reader)),
         max_surge: fields.get(&max_surge::KEY).and_then(|field| max_surge::read(&field, reader)),
         listen: fields.get(&listen::KEY).map(|field| listen::read(&field, reader)).unwrap_or_default(),
+        share: fields.get(&share::KEY).and_then(|field| share::read(&field, reader)),
         ready: fields.get(&ready::KEY).and_then(|field| ready::read(&field, reader)),
         alive: fields.get(&alive::KEY).and_then(|field| alive::read(&field, reader)),
         restart: fields.get(&restart::KEY).and_then(|field| restart::read(&field, reader)),

@@ -39,12 +39,13 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
             services.insert(service.name.clone(), service);
         }
     }
-    grants::check(&services, &raw.services, around, reader);
+    grants::check(&services, &raw, around, reader);
     for cycle in cycles(&arrows) {
         let hint = Hint::advise("remove one of these dependencies");
         reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
     }
-    Manifest { name: raw.name.unwrap_or_else(|| around.project.clone()), services }
+    let RawManifest { name, fabric, elsewhere, .. } = raw;
+    Manifest { name: name.unwrap_or_else(|| around.project.clone()), fabric, elsewhere, services }
 }
 
 /// Puts what a ready-made service says under what the manifest says of it.
@@ -288,6 +289,7 @@ fn service(
         max_in_flight: value(&raw.max_in_flight),
         max_surge: value(&raw.max_surge).unwrap_or(NonZeroU32::MIN),
         listen,
+        share: value(&raw.share).unwrap_or_default(),
         ready: value(&raw.ready),
         alive: value(&raw.alive).unwrap_or_default(),
         recycle: value(&raw.recycle).unwrap_or_default(),

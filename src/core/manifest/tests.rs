@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::permissions::{Isolation, Permissions, Sandbox};
+use crate::permissions::{Isolation, Permissions, Sandbox, Share};
 
 /// A folder with some code, some plugins and one variable, as far as a manifest can see them.
 pub(crate) fn read_here(text: &str) -> Result<Manifest, Problems> {
@@ -129,6 +129,7 @@ fn what_is_not_written_is_the_default() {
         replicas: 1.try_into().unwrap(),
         max_in_flight: None,
         max_surge: 1.try_into().unwrap(),
+        share: Share::Everybody,
         listen: Vec::new(),
         ready: None,
         alive: Liveness::default(),

@@ -402,7 +402,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     }
 
     fn nearest_service(&self, name: &str) -> Option<String> {
-        suggest::nearest(name, self.known().map(ServiceName::as_str).filter(|known| *known != name)).map(str::to_owned)
+        suggest::nearest(name, self.known().map(ServiceName::as_str).filter(|known| *known != name))
+            .map(str::to_owned)
     }
 }
 

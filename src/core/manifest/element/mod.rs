@@ -7,6 +7,7 @@ pub(crate) mod code;
 pub(crate) mod depends_on;
 pub(crate) mod duration;
 pub(crate) mod essential;
+pub(crate) mod fabric;
 pub(crate) mod image;
 pub(crate) mod isolation;
 pub(crate) mod kind;
@@ -24,6 +25,7 @@ pub(crate) mod restart;
 pub(crate) mod runtime;
 pub(crate) mod sandbox;
 pub(crate) mod services;
+pub(crate) mod share;
 pub(crate) mod size;
 pub(crate) mod timeouts;
 pub(crate) mod user;
@@ -32,8 +34,17 @@ pub(crate) mod version;
 use super::reader::Key;
 
 /// What is written at the top of a manifest.
-pub(crate) const MANIFEST: &[Key] =
-    &[version::KEY, name::KEY, isolation::KEY, image::POLICY, sandbox::KEY, on_give_up::KEY, services::KEY];
+pub(crate) const MANIFEST: &[Key] = &[
+    version::KEY,
+    name::KEY,
+    isolation::KEY,
+    image::POLICY,
+    sandbox::KEY,
+    on_give_up::KEY,
+    fabric::KEY,
+    fabric::ELSEWHERE,
+    services::KEY,
+];
 
 /// What is written of a service in a manifest.
 pub(crate) const SERVICE: &[Key] = &[
@@ -49,6 +60,7 @@ pub(crate) const SERVICE: &[Key] = &[
     max_in_flight::KEY,
     max_surge::KEY,
     listen::KEY,
+    share::KEY,
     ready::KEY,
     alive::KEY,
     restart::KEY,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::paths::plain;
 use crate::manifest::element::permissions::{RawPermissions, RawWrite};
 use crate::manifest::problem::{Hint, ProblemKind};
-use crate::manifest::raw::NamedService;
+use crate::manifest::raw::{NamedService, RawManifest};
 use crate::manifest::reader::Reader;
 use crate::manifest::{Code, Service, Surroundings, suggest};
 use crate::name::ServiceName;
@@ -15,22 +15,26 @@ use crate::permissions::{Endpoint, Host};
 /// Records what does not fit together.
 pub(in crate::manifest) fn check(
     services: &BTreeMap<ServiceName, Service>,
-    named: &[NamedService],
+    raw: &RawManifest,
     around: &Surroundings<'_>,
     reader: &mut Reader<'_>,
 ) {
+    let named = &raw.services;
     codes(services, named, around, reader);
     let listens =
         services.values().map(|service| (service.name.to_string(), service.permissions.net.listen.clone()));
     targets(named, &listens.collect(), reader);
-    names(named, around, reader);
+    names(raw, around, reader);
     shared(named, around, reader);
 }
 
 /// Records where something is granted towards a service that is not there.
-fn names(services: &[NamedService], around: &Surroundings<'_>, reader: &mut Reader<'_>) {
+fn names(raw: &RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) {
+    let services = &raw.services;
     let written = services.iter().map(|named| named.written.value.as_str());
-    let known: BTreeSet<_> = written.chain(around.others.iter().map(String::as_str)).collect();
+    let elsewhere = raw.elsewhere.iter().map(ServiceName::as_str);
+    let known: BTreeSet<_> =
+        written.chain(elsewhere).chain(around.others.iter().map(String::as_str)).collect();
     for named in services {
         let own = &named.service.permissions;
         let all = [Some(own), own.children.as_ref().map(|children| &*children.permissions)];

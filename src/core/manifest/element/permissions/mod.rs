@@ -8,7 +8,7 @@ mod fs;
 mod limits;
 mod net;
 mod secrets;
-mod services;
+pub(crate) mod services;
 
 use std::collections::BTreeMap;
 

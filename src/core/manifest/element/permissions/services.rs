@@ -64,7 +64,7 @@ fn read_one(item: &Field<'_>, reader: &mut Reader<'_>) -> Option<RawTalk> {
     }
 }
 
-fn patterns(fields: &Fields<'_>, key: &Key, reader: &mut Reader<'_>) -> BTreeSet<Pattern> {
+pub(crate) fn patterns(fields: &Fields<'_>, key: &Key, reader: &mut Reader<'_>) -> BTreeSet<Pattern> {
     let Some(field) = fields.get(key) else { return BTreeSet::new() };
     let mut patterns = BTreeSet::new();
     for item in field.items("a list of names", reader).unwrap_or_default() {
