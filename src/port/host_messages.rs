@@ -360,6 +360,7 @@ impl<'a> Line<'a> {
             attempt,
             key,
             within,
+            from: String::new(),
         })
     }
 }

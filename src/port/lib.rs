@@ -11,12 +11,16 @@ mod handshake;
 mod host_messages;
 pub mod keeper;
 pub mod launch;
+mod link;
+pub mod packet;
 mod token;
 pub mod websocket;
 
 pub mod message {
-    //! Two families of messages that never mix: what is said over a ConnectionPort, and what services say to each other.
+    //! Families of messages that never mix: what is said over a ConnectionPort, what services say to each other, and what
+    //! members of a fabric do.
     pub mod control;
+    pub mod link;
     pub mod service;
 }
 
@@ -24,4 +28,5 @@ pub use connection_port::{ConnectionPort, PortClosed, PortReceiver, PortSender};
 pub use frame::{Frame, LONGEST_HEADER, LONGEST_MESSAGE, Malformed};
 pub use handshake::{HandshakeError, VERSION};
 pub use host_messages::{FromHost, HostError, HostMessages, ToHost};
+pub use link::{LinkError, LinkMessages};
 pub use token::{NotAToken, Token};

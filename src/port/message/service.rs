@@ -147,6 +147,8 @@ pub struct Call {
     pub key: Option<String>,
     /// The invocation during which it is made.
     pub within: Option<u64>,
+    /// For whom it is made. Said by members of a fabric only; a service is known by its line.
+    pub from: String,
 }
 
 /// Why something was not done, or what was thrown. The members that are not there do not apply.
@@ -188,6 +190,9 @@ pub enum ToService {
         /// Whether nobody wants the result.
         #[serde(skip_serializing_if = "is_default")]
         one_way: bool,
+        /// Whose method, for a program, which can have several services.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
     },
     /// The result is not wanted any more.
     Cancel {
@@ -218,6 +223,9 @@ pub enum ToService {
     Config {
         /// Its name.
         name: String,
+        /// Whose, for a program.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
     },
     /// What was asked for.
     Reply {
@@ -264,25 +272,30 @@ impl ToService {
     /// Never: it is plain data.
     #[must_use]
     pub fn line(&self, payload: &Payload) -> Vec<u8> {
-        let written = Written { message: self, payload: payload.bytes.len() as u64, json: payload.json };
-        let mut line = serde_json::to_vec(&written).expect("it is plain data");
-        line.push(b'\n');
-        line
+        line(self, payload)
     }
+}
+
+/// The line of a message, with the extent of its payload.
+pub(super) fn line<T: Serialize>(message: &T, payload: &Payload) -> Vec<u8> {
+    let written = Written { message, payload: payload.bytes.len() as u64, json: payload.json };
+    let mut line = serde_json::to_vec(&written).expect("it is plain data");
+    line.push(b'\n');
+    line
 }
 
 /// A message with the extent of its payload, as it is written.
 #[derive(Serialize)]
-struct Written<'a> {
+struct Written<'a, T> {
     #[serde(flatten)]
-    message: &'a ToService,
+    message: &'a T,
     #[serde(skip_serializing_if = "is_default")]
     payload: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     json: Option<u64>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -300,6 +313,7 @@ mod tests {
             from: "web".into(),
             timeout: 60_000,
             one_way: false,
+            service: None,
         };
         assert_eq!(
             line(invoke, &Payload { bytes, json: Some(3) }),
