@@ -12,12 +12,13 @@ use std::thread;
 
 use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::{
-    self, Accounts, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, Surroundings, decode, env_file,
-    sanitised_name,
+    self, Accounts, Fabric, FabricKey, LARGEST_FILE, Manifest, OnDisk, PluginSpec, Problems, RedisUrl,
+    Surroundings, decode, env_file, sanitised_name,
 };
 use orchestrator_manager::{ChildReader, Embedded, Fresh, ManifestReader, Project};
 
 use crate::diagnostic;
+use crate::exit_code::Code;
 use crate::failure::{Failure, chain};
 use crate::target::load_plugins;
 
@@ -38,7 +39,12 @@ pub(crate) struct Loaded {
     pub(crate) folder: PathBuf,
     /// What `${VAR}` stands for in it.
     pub(crate) variables: BTreeMap<String, String>,
+    /// The fabric's Redis as the command line says it.
+    pub(crate) redis: Option<RedisUrl>,
 }
+
+/// The variable that has the fabric's key, where the manifest does not.
+const FABRIC_KEY: &str = "ORCHESTRATOR_FABRIC_KEY";
 
 /// Why a manifest could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +101,7 @@ fn load_where(
     let around = Around { folder: &folder, files: &files, variables: &variables, plugins, others: &[] };
     let read = decode(&bytes).and_then(|text| around.with(|surroundings| manifest::read(text, surroundings)));
     match read {
-        Ok(manifest) if wrong.is_empty() => Ok(Loaded { manifest, file, folder, variables }),
+        Ok(manifest) if wrong.is_empty() => Ok(Loaded { manifest, file, folder, variables, redis: None }),
         Ok(_) => Err(LoadError::Wrong(wrong)),
         Err(problems) => {
             wrong.push(WrongFile::new(&shown, &bytes, problems));
@@ -168,7 +174,7 @@ pub(crate) fn child_reader(loaded: &Loaded, plugins: BTreeMap<String, PluginSpec
 
 /// What reads the manifest of a project anew that was started from this one.
 pub(crate) fn manifest_reader(loaded: &Loaded, embedded: Embedded) -> ManifestReader {
-    let (own, started_with) = (loaded.file.clone(), own_variables());
+    let (own, started_with, redis) = (loaded.file.clone(), own_variables(), loaded.redis.clone());
     ManifestReader::new(move |meant, variables| {
         if let Some(meant) = meant.filter(|meant| *meant != own) {
             return Err(format!(
@@ -182,9 +188,34 @@ pub(crate) fn manifest_reader(loaded: &Loaded, embedded: Embedded) -> ManifestRe
         let plugins = load_plugins(Some(&own), &embedded, false).map_err(plain)?;
         let loaded = load_where(Some(&own), plugins.catalog(), variables);
         let loaded = loaded.map_err(|error| error.diagnostics(false).unwrap_or_else(|| chain(&error)))?;
+        let loaded = loaded.with_fabric(redis.clone()).map_err(plain)?;
         let children = child_reader(&loaded, plugins.catalog().clone());
         Ok(Fresh { manifest: loaded.manifest, plugins, children })
     })
+}
+
+impl Loaded {
+    /// The same, with this Redis as the fabric's, where one is said, and with the key of the environment where the manifest has
+    /// none.
+    ///
+    /// # Errors
+    /// Where that is no key.
+    pub(crate) fn with_fabric(mut self, redis: Option<RedisUrl>) -> Result<Self, Failure> {
+        if let Some(redis) = &redis {
+            let before = self.manifest.fabric.take();
+            let at = Fabric::at(redis.clone());
+            self.manifest.fabric =
+                Some(before.map_or(at, |fabric| Fabric { redis: redis.clone(), ..fabric }));
+        }
+        if let Some(fabric) = self.manifest.fabric.as_mut().filter(|fabric| fabric.key.is_none())
+            && let Some(key) = env::var(FABRIC_KEY).ok().filter(|key| !key.is_empty())
+        {
+            let wrong = |error| Failure::new(Code::Usage, format!("{FABRIC_KEY}: {error}"));
+            let key = FabricKey::parse(&key).map_err(wrong);
+            fabric.key = Some(key.map_err(|failure| failure.hint("make one with 'openssl rand -hex 32'"))?);
+        }
+        Ok(Self { redis, ..self })
+    }
 }
 
 /// Why a text is no regular expression, in one line.

@@ -15,6 +15,7 @@
 pub mod giving_up;
 pub mod learning;
 pub mod manifest;
+pub mod membership;
 pub mod name;
 pub mod permissions;
 pub mod planning;

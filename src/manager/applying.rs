@@ -98,6 +98,11 @@ pub enum ApplyError {
         /// What.
         what: String,
     },
+    /// A project is part of a fabric from its start on.
+    #[error(
+        "'fabric' has changed, which is seen to only when the project starts: 'orchestrator down', then 'up'"
+    )]
+    Fabric,
     /// It could not be honoured.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -175,6 +180,10 @@ impl ServicesManager {
     pub(crate) fn apply(&mut self, ask: ApplyAsk) {
         let ApplyAsk { prepared, dry_run, wait, answer } = ask;
         let steps = self.steps_to(&prepared);
+        if steps.is_ok() && !dry_run {
+            // Nothing is done for that.
+            self.router.expect(prepared.manifest.elsewhere.clone());
+        }
         let begun = match steps {
             Ok(steps) if dry_run || steps.is_empty() => Ok((steps, None)),
             Ok(steps) => self.take_steps(prepared, &steps).map(|goal| (steps, Some(goal).filter(|_| wait))),
@@ -192,6 +201,9 @@ impl ServicesManager {
         let running = self.project.name();
         if prepared.manifest.name != *running {
             return Err(ApplyError::Name { running: running.clone(), now: prepared.manifest.name.clone() });
+        }
+        if prepared.manifest.fabric != self.fabric_as_asked {
+            return Err(ApplyError::Fabric);
         }
         let engine = self.docker.as_ref().map(Containers::controllers);
         for service in prepared.manifest.services.values() {
@@ -239,8 +251,7 @@ impl ServicesManager {
         self.children = children;
         self.recycling_due = self.recycling_due.or_else(|| first_look(manifest.services.values()));
         for (name, service) in manifest.services {
-            let in_flight = service.max_in_flight.map(Into::into);
-            self.router.know(name.clone(), service.permissions.clone(), in_flight);
+            self.router.know(&service);
             self.services.insert(name, Arc::new(service));
         }
         self.events.publish(EventKind::Applied { steps: steps.to_vec() });

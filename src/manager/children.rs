@@ -65,7 +65,7 @@ impl ServicesManager {
         if let Err(fault) = self.admit(&child) {
             return responder.answer(Err(fault));
         }
-        self.router.know(name.clone(), child.permissions.clone(), child.max_in_flight.map(Into::into));
+        self.router.know(&child);
         let request = Request::Create { child: (&child).into(), opener: inbox.start().clone() };
         let goal = Goal::of(&request);
         self.recycling_due = self.recycling_due.or_else(|| first_look([&child]));

@@ -21,7 +21,7 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 
 /// The most values of one service, and how long each may be.
-const MOST_VALUES: usize = 1024;
+pub(crate) const MOST_VALUES: usize = 1024;
 const LONGEST_VALUE: usize = 1 << 20;
 const LONGEST_NAME: usize = 256;
 
@@ -44,7 +44,9 @@ struct Request {
     done: Done,
 }
 
-enum Deed {
+/// What is to be done with a value.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
     Get,
     Set(Bytes),
     Remove,
@@ -64,16 +66,15 @@ impl ConfigStore {
         self.request(service, name, Deed::Get, done);
     }
 
-    /// Sets a value, or removes it. `done` is called when that can be lost no more.
-    pub(crate) fn set(&self, service: ServiceName, name: String, value: Option<Bytes>, done: Done) {
-        if let Err(why) = check(&name, value.as_ref()) {
-            return done(Err(Fault::new(Code::TooLarge, why)));
-        }
+    /// Keeps what a value is in a fabric, for when that cannot be asked. Nobody waits for it.
+    pub(crate) fn mirror(&self, service: ServiceName, name: String, value: Option<Bytes>) {
         let deed = value.map_or(Deed::Remove, Deed::Set);
-        self.request(service, name, deed, done);
+        self.request(service, name, deed, Box::new(|_| {}));
     }
 
-    fn request(&self, service: ServiceName, name: String, deed: Deed, done: Done) {
+    /// Does something with a value that was [checked](check). `done` is called when that can be lost no more, on another thread,
+    /// and must not wait.
+    pub(crate) fn request(&self, service: ServiceName, name: String, deed: Deed, done: Done) {
         let refused = match self.requests.try_send(Request { service, name, deed, done }) {
             Ok(()) => return,
             Err(TrySendError::Full(request)) => {
@@ -87,7 +88,15 @@ impl ConfigStore {
     }
 }
 
-fn check(name: &str, value: Option<&Bytes>) -> Result<(), String> {
+/// Whether a value can be kept.
+///
+/// # Errors
+/// With why not.
+pub(crate) fn check(name: &str, value: Option<&Bytes>) -> Result<(), Fault> {
+    limits(name, value).map_err(|why| Fault::new(Code::TooLarge, why))
+}
+
+fn limits(name: &str, value: Option<&Bytes>) -> Result<(), String> {
     if name.is_empty() || name.len() > LONGEST_NAME {
         return Err(format!(
             "the name of a value has 1 to {LONGEST_NAME} bytes, this one has {}",
@@ -206,9 +215,9 @@ mod tests {
     }
 
     fn set(store: &ConfigStore, name: &str, value: Option<&'static str>) -> Result<Option<String>, String> {
-        ask(|done| {
-            store.set(web(), name.into(), value.map(|value| Bytes::from_static(value.as_bytes())), done);
-        })
+        let value = value.map(|value| Bytes::from_static(value.as_bytes()));
+        check(name, value.as_ref()).map_err(|fault| fault.to_string())?;
+        ask(|done| store.request(web(), name.into(), value.map_or(Deed::Remove, Deed::Set), done))
     }
 
     fn get(store: &ConfigStore, service: ServiceName, name: &str) -> Option<String> {
@@ -254,8 +263,8 @@ mod tests {
             Err("the name of a value has 1 to 256 bytes, this one has 0 (too-large)".into())
         );
         (0..MOST_VALUES).for_each(|index| {
-            let value = Some(Bytes::from_static(b"1"));
-            store.set(web(), index.to_string(), value, Box::new(|done| assert!(done.is_ok())));
+            let deed = Deed::Set(Bytes::from_static(b"1"));
+            store.request(web(), index.to_string(), deed, Box::new(|done| assert!(done.is_ok())));
             if index % 512 == 0 {
                 get(&store, web(), "0");
             }

@@ -1,16 +1,19 @@
 //! [`ManagerHandle`]: how the rest of the program asks for things and watches a project.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use orchestrator_core::planning::Step;
 use orchestrator_core::report::{Finish, Snapshot};
 use orchestrator_core::routing::Fault;
 use orchestrator_core::supervisor::{Refusal, Request, Unmet};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::applying::{Apply, ApplyAsk, ApplyError, ManifestReader};
+use crate::attach::{AttachError, Attachment};
 use crate::event_stream::{EventReader, EventView};
+use crate::fabric::View;
 use crate::log_store::{LogQuery, LogReader, LogView};
 use crate::router::{Answer, OperatorCall, Router};
 
@@ -24,6 +27,8 @@ pub struct ManagerHandle {
     pub(crate) logs: LogView,
     pub(crate) finish: watch::Receiver<Option<Finish>>,
     pub(crate) router: Router,
+    pub(crate) attachment: Attachment,
+    pub(crate) fabric: Option<View>,
     pub(crate) reader: ManifestReader,
 }
 
@@ -103,7 +108,10 @@ impl ManagerHandle {
     pub fn snapshot(&self) -> Arc<Snapshot> {
         let mut snapshot = self.snapshots.borrow().clone();
         // Calls come and go without any news.
-        self.router.fill(Arc::make_mut(&mut snapshot));
+        let present = Arc::make_mut(&mut snapshot);
+        self.router.fill(present);
+        let view = |view: &View| view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        present.fabric = self.fabric.as_ref().map(view);
         snapshot
     }
 
@@ -147,6 +155,21 @@ impl ManagerHandle {
     /// With why it was not told.
     pub async fn emit(&self, event: String, data: Bytes) -> Result<u64, Fault> {
         self.router.emit(event, data).await
+    }
+
+    /// Serves a program that has attached, until its connection or the project ends.
+    ///
+    /// # Errors
+    /// With what was wrong with it.
+    pub async fn attach(
+        mut self,
+        connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(), AttachError> {
+        let attachment = self.attachment.clone();
+        tokio::select! {
+            served = attachment.serve(connection) => served,
+            _ = self.finished() => Ok(()),
+        }
     }
 
     /// Waits for the end of the project.

@@ -11,12 +11,15 @@
 //! ```
 
 mod applying;
+mod attach;
 mod carry;
 mod children;
+mod config;
 mod config_store;
 mod confinement;
 mod environment;
 mod event_stream;
+mod fabric;
 mod facts;
 mod gateway;
 mod handle;
@@ -43,6 +46,7 @@ mod shipment;
 mod webhook;
 
 pub use applying::{Apply, ApplyError, Fresh, ManifestReader};
+pub use attach::AttachError;
 pub use children::ChildReader;
 pub use confinement::Runtime;
 pub use environment::{
@@ -50,6 +54,7 @@ pub use environment::{
     remove_orphaned_containers,
 };
 pub use event_stream::{EventItem, EventReader};
+pub use fabric::FabricError;
 pub use handle::{ManagerHandle, RequestError};
 pub use listeners::{ActivationError, BindError, ListenError, SocketActivation};
 pub use log_store::{LogItem, LogQuery, LogReader};

@@ -6,10 +6,10 @@ use orchestrator_core::ServiceName;
 use orchestrator_core::manifest::Service;
 use orchestrator_core::permissions::Sandbox;
 use orchestrator_core::routing::{Code, Fault};
-use orchestrator_port::message::service::{FromService, Payload, ToService};
+use orchestrator_port::message::service::{FromService, Payload};
 
 use crate::ChildReader;
-use crate::config_store::ConfigStore;
+use crate::config::{Config, plain};
 use crate::inbox::{Happening, Inbox};
 use crate::recording::Recording;
 use crate::router::{Responder, Wanted, Wire};
@@ -20,7 +20,7 @@ pub(crate) struct Provider {
     pub(crate) wire: Wire,
     pub(crate) service: Arc<Service>,
     pub(crate) children: ChildReader,
-    pub(crate) config: ConfigStore,
+    pub(crate) config: Config,
     pub(crate) inbox: Inbox,
     /// Where what the start uses goes, where that is recorded.
     pub(crate) recording: Option<Recording>,
@@ -40,11 +40,15 @@ impl Provider {
             Wanted::GetConfig { id, name } => {
                 let responder = self.wire.responder(id);
                 let done = move |value: Result<Option<_>, Fault>| {
-                    responder.answer(value.map(|value| plain(value.unwrap_or_default())));
+                    responder.answer(value.map(plain));
                 };
                 self.config.get(service, name, Box::new(done));
             }
-            Wanted::SetConfig { id, name, value } => self.set_config(service, id, name, value),
+            Wanted::SetConfig { id, name, value } => {
+                let responder = self.wire.responder(id);
+                let done = move |done: Result<(), Fault>| responder.answer(done.map(|()| Payload::default()));
+                self.config.set(service, name, value, Box::new(done));
+            }
             Wanted::WatchConfig { id } => {
                 self.wire.watch_config();
                 self.wire.responder(id).answer(Ok(Payload::default()));
@@ -64,25 +68,6 @@ impl Provider {
                 }
             }
         }
-    }
-
-    fn set_config(&self, service: ServiceName, id: u64, name: String, value: Option<Payload>) {
-        let responder = self.wire.responder(id);
-        if value.as_ref().is_some_and(|value| value.json.is_some()) {
-            let why = "a value of the configuration is plain JSON, without bytes";
-            return responder.answer(Err(Fault::new(Code::TooLarge, why)));
-        }
-        let (changed, value) = (name.clone(), value.map(|value| value.bytes));
-        let of = service.clone();
-        let done = move |value: Result<Option<bytes::Bytes>, Fault>| match value {
-            Ok(value) => {
-                let change = ToService::Config { name: changed };
-                responder.tell_watchers(&of, &change, &plain(value.unwrap_or_default()));
-                responder.answer(Ok(Payload::default()));
-            }
-            Err(fault) => responder.answer(Err(fault)),
-        };
-        self.config.set(service, name, value, Box::new(done));
     }
 
     /// Beside what else the start has to say: reading looks at disks.
@@ -105,8 +90,4 @@ impl Provider {
             }
         });
     }
-}
-
-fn plain(bytes: bytes::Bytes) -> Payload {
-    Payload { bytes, json: None }
 }

@@ -26,7 +26,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::ChildReader;
-use crate::config_store::ConfigStore;
+use crate::config::Config;
 use crate::environment::{Environment, Given};
 use crate::gateway::Gateway;
 use crate::host_line::{self, HostLine};
@@ -59,7 +59,7 @@ pub(crate) struct ServiceContainer {
     /// Where what it uses goes, where that is recorded.
     pub(crate) recording: Option<Recording>,
     pub(crate) children: ChildReader,
-    pub(crate) config: ConfigStore,
+    pub(crate) config: Config,
     /// The sockets that it serves.
     pub(crate) passed: Passed,
     /// The start's own folder, not made yet.

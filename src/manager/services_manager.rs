@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use orchestrator_core::manifest::{Manifest, Service};
 use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
-use orchestrator_core::report::{EventKind, Finish, FinishCause, Snapshot};
+use orchestrator_core::report::{EventKind, FabricNews, Finish, FinishCause, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{ServiceName, StartId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,9 +20,12 @@ use tokio::time::{Instant, sleep_until};
 
 use orchestrator_port::bundle;
 
+use crate::attach::Attachment;
+use crate::config::Config;
 use crate::config_store::ConfigStore;
 use crate::environment::{Containers, Engine, EngineError, EnvironmentError, Keeper, OnPull, Wanted};
 use crate::event_stream::{EventStream, now_millis};
+use crate::fabric::{Fabric, FabricError};
 use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::handle::{Ask, ManagerHandle, RequestAsk, RequestError};
@@ -67,7 +70,11 @@ pub struct ServicesManager {
     pub(crate) capabilities: Capabilities,
     /// Reads the children that services ask for.
     pub(crate) children: ChildReader,
-    pub(crate) config: ConfigStore,
+    pub(crate) config: Config,
+    /// Its part in a fabric.
+    pub(crate) fabric: Option<Fabric>,
+    /// As the manifest wants it.
+    pub(crate) fabric_as_asked: Option<orchestrator_core::manifest::Fabric>,
     pub(crate) listeners: Listeners,
     /// What the services' runners are, in hexadecimal.
     runner_sha256: String,
@@ -134,6 +141,9 @@ pub enum LaunchError {
     /// A service cannot be run on this host.
     #[error(transparent)]
     Services(#[from] ShipperError),
+    /// It cannot be part of its fabric.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
     /// A socket cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -241,6 +251,8 @@ enum Turn {
     Time,
     Measurements,
     Recycling,
+    /// Something has happened in the fabric.
+    Fabric(FabricNews),
     /// Something has been told outside of the project; what of it has failed, if anything.
     Told(Option<EventKind>),
 }
@@ -275,13 +287,17 @@ impl ServicesManager {
             prepared?;
 
         let router = Router::start(recording.clone());
-        for service in manifest.services.values() {
-            router.know(
-                service.name.clone(),
-                service.permissions.clone(),
-                service.max_in_flight.map(Into::into),
-            );
-        }
+        manifest.services.values().for_each(|service| router.know(service));
+        router.expect(manifest.elsewhere.clone());
+        let fabric_as_asked = manifest.fabric.clone();
+        let fabric = manifest
+            .fabric
+            .map(|fabric| Fabric::start(fabric, manifest.name.to_string(), router.clone(), config.clone()));
+        let fabric = fabric.transpose()?;
+        let config =
+            Config { store: config, fabric: fabric.as_ref().map(Fabric::config), router: router.clone() };
+        let attachment =
+            Attachment { project: project.name().clone(), router: router.clone(), config: config.clone() };
         let recycling_due = first_look(manifest.services.values());
         let (asks, asked) = mpsc::channel(ASKS);
         let (inbox, inputs) = queue();
@@ -301,6 +317,8 @@ impl ServicesManager {
             capabilities,
             children,
             config,
+            fabric,
+            fabric_as_asked,
             listeners,
             runner_sha256: bundle::sha256(embedded.runner),
             inbox,
@@ -331,6 +349,8 @@ impl ServicesManager {
             logs: manager.logs.view(),
             finish: finished,
             router: manager.router.clone(),
+            attachment,
+            fabric: manager.fabric.as_ref().map(Fabric::view),
             reader,
         };
         tokio::spawn(async move {
@@ -373,6 +393,7 @@ impl ServicesManager {
             () = at(self.measurements_due), if self.measurements_due.is_some() => Turn::Measurements,
             () = at(self.recycling_due), if self.recycling_due.is_some() => Turn::Recycling,
             Some(failure) = self.notices.next() => Turn::Told(failure),
+            Some(news) = next_news(&mut self.fabric) => Turn::Fabric(news),
         }
     }
 
@@ -391,6 +412,7 @@ impl ServicesManager {
             Turn::Measurements => self.measurements_due = None,
             Turn::Recycling => self.recycle(),
             Turn::Told(failure) => self.note(failure),
+            Turn::Fabric(news) => drop(self.events.publish(EventKind::Fabric(news))),
         }
     }
 
@@ -511,6 +533,7 @@ impl ServicesManager {
             seq,
             pid: std::process::id(),
             runner_sha256: self.runner_sha256.clone(),
+            fabric: None,
             services,
         };
         self.router.fill(&mut snapshot);
@@ -519,6 +542,9 @@ impl ServicesManager {
 
     /// Nothing runs any more: takes down what the manager itself has put up, the last thing first.
     async fn end(mut self, finish: Finish, asks: mpsc::Receiver<Ask>) -> Finish {
+        if let Some(fabric) = self.fabric {
+            fabric.end().await;
+        }
         if let Some(docker) = self.docker {
             docker.end().await;
         }
@@ -536,6 +562,14 @@ impl ServicesManager {
         drop((logs, events));
         drop(lock);
         finish
+    }
+}
+
+/// What happens next in the fabric; never anything, where there is none.
+async fn next_news(fabric: &mut Option<Fabric>) -> Option<FabricNews> {
+    match fabric {
+        Some(fabric) => fabric.next_news().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A line an event, for people.
 
 use orchestrator_core::ServiceName;
-use orchestrator_core::report::{Event, EventKind, Exception, Finish, FinishCause, State, Why};
+use orchestrator_core::report::{Event, EventKind, Exception, FabricNews, Finish, FinishCause, State, Why};
 
 use crate::escape::neutralise;
 use crate::palette::Palette;
@@ -29,6 +29,7 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
         EventKind::Unenforced { service, permission, missing } => {
             format!("{service} runs without {permission}, which is soft: this host has no {missing}")
         }
+        EventKind::Fabric(news) => format!("fabric: {news}"),
         EventKind::Child { service, created } => child(service, *created),
         EventKind::Applied { steps } => {
             let steps: Vec<_> = steps.iter().map(ToString::to_string).collect();
@@ -44,6 +45,7 @@ pub fn event_line(event: &Event, palette: Palette) -> String {
             | EventKind::GaveUp { .. }
             | EventKind::NotTold { .. }
             | EventKind::NotReloaded(_)
+            | EventKind::Fabric(FabricNews::CutOff { .. } | FabricNews::Refused { .. })
     );
     if bad { palette.bad(&line) } else { line.into_owned() }
 }
@@ -60,6 +62,7 @@ pub fn is_news(event: &Event) -> bool {
         | EventKind::NotReloaded(_)
         | EventKind::Exception { .. }
         | EventKind::Refused { .. }
+        | EventKind::Fabric(_)
         | EventKind::Applied { .. }
         | EventKind::Unenforced { .. } => true,
         EventKind::Service { state, why, .. } => is_told(*state, why.as_ref()),

@@ -30,6 +30,7 @@ pub(crate) async fn run(loaded: &Loaded, project: &Project, args: &Args, context
         .arg(&loaded.file)
         .args(args.services.iter().map(ServiceName::as_str))
         .args(args.allow_unconfined.then_some("--allow-unconfined"))
+        .args(args.fabric.iter().flat_map(|redis| ["--fabric", redis.reveal()]))
         .arg("--detached")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

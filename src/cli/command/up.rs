@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use orchestrator_core::ServiceName;
+use orchestrator_core::manifest::RedisUrl;
 use orchestrator_core::permissions::Sandbox;
 use orchestrator_core::planning::Step;
 use orchestrator_core::supervisor::Request;
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Follow changes of the manifest and the code, as 'apply' does
     #[arg(long, conflicts_with_all = ["detach", "wait"])]
     watch: bool,
+    /// Join the fabric of this Redis, as redis://127.0.0.1:6379/0, whatever the manifest says
+    #[arg(long, value_name = "ADDRESS", value_parser = redis_url)]
+    pub(super) fabric: Option<RedisUrl>,
     /// How long to wait with --detach
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     pub(super) timeout: Option<Duration>,
@@ -68,6 +72,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let file = args.manifest.as_deref().or(context.target.file.as_deref());
     let (loaded, plugins) = load_manifest(file, &context.embedded, context.terminal.colour)?;
+    let loaded = loaded.with_fabric(args.fabric.clone())?;
     refuse_unconfined(&loaded.manifest, args.allow_unconfined)?;
     let project = Project::of_user(loaded.manifest.name.clone());
     let way = Way { dry_run: false, wait: true, allow_unconfined: args.allow_unconfined };
@@ -185,6 +190,11 @@ impl Launched {
     }
 }
 
+/// The address of a Redis, for an argument.
+fn redis_url(text: &str) -> Result<RedisUrl, String> {
+    RedisUrl::parse(text).map_err(|error| format!("{error}: write it as 'redis://127.0.0.1:6379/0'"))
+}
+
 /// Nobody is to find out afterwards that a service was not held.
 pub(super) fn refuse_unconfined(
     manifest: &orchestrator_core::manifest::Manifest,
@@ -219,7 +229,7 @@ async fn already_running(project: &Project) -> Failure {
 /// That a service cannot run on this host is the manifest's matter; what cannot be enforced is the host's.
 fn launch_failed(error: &LaunchError) -> Failure {
     match error {
-        LaunchError::Services(_) => Failure::new(Code::Usage, chain(error)),
+        LaunchError::Services(_) | LaunchError::Fabric(_) => Failure::new(Code::Usage, chain(error)),
         LaunchError::Listen(_) => Failure::new(Code::Failed, chain(error)),
         LaunchError::Unenforceable(refused) => {
             // One line each, for programs too.

@@ -1,6 +1,7 @@
 //! [`Fabric`]: where orchestrators and programs of several hosts find each other, as the manifest says it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A fabric: everybody who has its Redis, its prefix and its key.
@@ -10,6 +11,8 @@ pub struct Fabric {
     pub redis: RedisUrl,
     /// What all members have and nobody else; none where the environment says it.
     pub key: Option<FabricKey>,
+    /// The certificates of whoever vouches for the Redis over TLS, as an absolute path; none where it is one of those whom everybody knows.
+    pub ca: Option<PathBuf>,
     /// What its channels and keys in Redis begin with.
     pub prefix: String,
     /// How long nothing may be heard of a member before it counts as gone.
@@ -44,7 +47,7 @@ impl Fabric {
     /// A fabric of which nothing is known but its Redis.
     #[must_use]
     pub fn at(redis: RedisUrl) -> Self {
-        Self { redis, key: None, prefix: Self::PREFIX.to_owned(), timeout: Self::TIMEOUT }
+        Self { redis, key: None, ca: None, prefix: Self::PREFIX.to_owned(), timeout: Self::TIMEOUT }
     }
 }
 

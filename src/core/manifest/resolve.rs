@@ -44,7 +44,10 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
         let hint = Hint::advise("remove one of these dependencies");
         reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
     }
-    let RawManifest { name, fabric, elsewhere, .. } = raw;
+    let RawManifest { name, mut fabric, elsewhere, .. } = raw;
+    if let Some(ca) = fabric.as_mut().and_then(|fabric| fabric.ca.as_mut()) {
+        *ca = around.folder.join(&*ca);
+    }
     Manifest { name: name.unwrap_or_else(|| around.project.clone()), fabric, elsewhere, services }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotReloaded, State, Why};
+use super::{FabricNews, NotReloaded, State, Why};
 use crate::name::{Generation, ReplicaId, ServiceName};
 use crate::planning::Step;
 
@@ -113,6 +113,8 @@ pub enum EventKind {
         /// What this host has not.
         missing: String,
     },
+    /// Something that happened in the fabric.
+    Fabric(FabricNews),
     /// A child service was created or forgotten.
     Child {
         /// The child.

@@ -2,12 +2,14 @@
 //! present, one kind of [`LogRecord`]. Views render these and nothing else.
 
 mod event;
+mod fabric;
 mod log;
 mod reload;
 mod snapshot;
 mod why;
 
 pub use event::{CrashReason, Event, EventKind, Exception, Finish, FinishCause};
+pub use fabric::{FabricNews, FabricView, MemberView, SharedView};
 pub use log::{LogRecord, Stream};
 pub use reload::{NotReloaded, ReloadCause};
 pub use snapshot::{Calls, ReplicaView, Resources, ServiceView, Snapshot, State};

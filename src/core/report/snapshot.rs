@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Why};
+use super::{FabricView, Phase, Why};
 use crate::manifest::Kind;
 use crate::name::{Generation, ServiceName};
 
@@ -22,6 +22,9 @@ pub struct Snapshot {
     /// The SHA-256 of the runner that its services run in, in hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub runner_sha256: String,
+    /// What it sees of the fabric; none where it is part of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fabric: Option<FabricView>,
     /// Its services, dependencies first; a child after its parent.
     pub services: Vec<ServiceView>,
 }
@@ -132,7 +135,15 @@ impl Snapshot {
     /// A project of which nothing is known yet.
     #[must_use]
     pub fn empty(project: ServiceName) -> Self {
-        Self { project, time: 0, seq: 0, pid: 0, runner_sha256: String::new(), services: Vec::new() }
+        Self {
+            project,
+            time: 0,
+            seq: 0,
+            pid: 0,
+            runner_sha256: String::new(),
+            fabric: None,
+            services: Vec::new(),
+        }
     }
 
     /// What a reload of everything reloads: the services that run, or are about to. Children are their parents' matter.

@@ -6,23 +6,26 @@
 
 mod operator;
 mod outbox;
+mod outside;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use orchestrator_core::permissions::Permissions;
-use orchestrator_core::report::{Calls, Snapshot};
-use orchestrator_core::routing::{Fault, LineId, Load, Output, Party, Routing, Said, Told};
+use orchestrator_core::manifest::Service;
+use orchestrator_core::report::{Calls, FabricNews, Snapshot};
+use orchestrator_core::routing::{Code, Fault, LineId, Load, Output, Party, Routing, Said, Told};
 use orchestrator_core::supervisor::Moment;
 use orchestrator_core::{ReplicaId, ServiceName, StartId};
-use orchestrator_port::message::service::{FromService, Payload, ToService};
-use tokio::sync::Notify;
+use orchestrator_port::message::link::ToMember;
+use orchestrator_port::message::service::{FromService, Payload};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 pub use self::operator::{Answer, OperatorCall, Stream};
-pub(crate) use self::outbox::{Outbox, carry};
+pub(crate) use self::outbox::{Batch, Outbox, carry};
+pub(crate) use self::outside::OutsideWire;
 use self::words::Parcel;
 use crate::inbox::{Happening, Inbox};
 use crate::recording::Recording;
@@ -38,6 +41,8 @@ struct Shared {
     state: Mutex<State>,
     /// Told when a deadline has come to be the next one.
     earlier: Notify,
+    /// Told when what the project has for others is not what it was.
+    changed: Notify,
     /// What moments count from.
     began: Instant,
 }
@@ -48,16 +53,33 @@ struct State {
     lines: HashMap<LineId, End>,
     starts: HashMap<StartId, LineId>,
     last: u64,
+    /// The revision of which those who want to know have been told.
+    revision: u64,
     /// The deadline that is waited for.
     waited_for: Option<Moment>,
     /// What is seen of the service that is watched, where one is.
     recording: Option<Recording>,
+    /// Where denials of those go who are no services of this project.
+    denials: Option<mpsc::Sender<FabricNews>>,
 }
 
 /// Where what a line is told goes.
 #[derive(Debug)]
 enum End {
-    Service { outbox: Arc<Outbox>, inbox: Inbox, watches: bool },
+    Service {
+        outbox: Arc<Outbox>,
+        inbox: Inbox,
+        watches: bool,
+    },
+    /// Another member of the fabric.
+    Member {
+        outbox: Arc<Outbox>,
+    },
+    /// A program that has attached, with the services whose configuration it watches.
+    Program {
+        outbox: Arc<Outbox>,
+        watches: BTreeSet<ServiceName>,
+    },
     Operator(operator::Listener),
 }
 
@@ -100,18 +122,30 @@ impl Router {
             lines: HashMap::new(),
             starts: HashMap::new(),
             last: 0,
+            revision: 0,
             waited_for: None,
             recording,
+            denials: None,
         };
-        let shared = Shared { state: Mutex::new(state), earlier: Notify::new(), began: Instant::now() };
+        let shared = Shared {
+            state: Mutex::new(state),
+            earlier: Notify::new(),
+            changed: Notify::new(),
+            began: Instant::now(),
+        };
         let shared = Arc::new(shared);
         tokio::spawn(watch_deadlines(Arc::downgrade(&shared)));
         Self { shared }
     }
 
     /// Makes a service known, whether it runs or not.
-    pub(crate) fn know(&self, name: ServiceName, permissions: Permissions, max_in_flight: Option<u32>) {
-        self.state().routing.know(name, Arc::new(permissions), max_in_flight);
+    pub(crate) fn know(&self, service: &Service) {
+        let Service { name, permissions, max_in_flight, share, .. } = service;
+        let permissions = Arc::new(permissions.clone());
+        self.act(|routing, _| {
+            routing.know(name.clone(), permissions, max_in_flight.map(Into::into), share.clone());
+            Vec::new()
+        });
     }
 
     /// Forgets a child that is gone.
@@ -164,6 +198,10 @@ impl Router {
             state.waited_for = next;
             self.shared.earlier.notify_one();
         }
+        let revision = state.routing.revision();
+        if std::mem::replace(&mut state.revision, revision) != revision {
+            self.shared.changed.notify_waiters();
+        }
     }
 }
 
@@ -179,6 +217,12 @@ impl State {
                 Output::Tell { line, told, payload } => self.tell(line, told, payload, now),
                 Output::Denied { line, denial } => {
                     let what = format!("may not {}; to allow it: {}", denial.tried, denial.grant);
+                    if let Some(End::Member { .. }) = self.lines.get(&line)
+                        && let Some(denials) = &self.denials
+                    {
+                        // Who cannot keep up with them misses some.
+                        let _ = denials.try_send(FabricNews::Denied { what: denial.to_string() });
+                    }
                     self.notice(line, what);
                 }
                 Output::Behind { line } => {
@@ -191,6 +235,18 @@ impl State {
     fn tell(&mut self, line: LineId, told: Told, payload: Parcel, now: Moment) {
         match self.lines.get_mut(&line) {
             Some(End::Operator(listener)) => listener.hear(told, payload),
+            Some(End::Member { outbox }) => {
+                let outbox = Arc::clone(outbox);
+                self.tell_member(line, &outbox, told, payload, now);
+            }
+            Some(End::Program { outbox, .. }) => {
+                let begins = words::begins(&told);
+                if queue(outbox, told, payload).is_err()
+                    && let Some(id) = begins
+                {
+                    self.not_told(line, id, now);
+                }
+            }
             Some(End::Service { outbox, inbox, .. }) => {
                 if let Some(recording) = &self.recording {
                     recording.see(&inbox.start().replica.service, &told);
@@ -201,11 +257,8 @@ impl State {
                 }
                 // Whoever reads nothing of what it asked for is told only that, which takes no room.
                 if let Some(id) = asked {
-                    let fault = Fault::new(
-                        orchestrator_core::routing::Code::Overloaded,
-                        "this service does not read its answers",
-                    );
-                    let refused = Told::Error { id, fault: Box::new(fault) };
+                    let fault = overloaded("this service does not read its answers");
+                    let refused = Told::Error { id, fault: Box::new(fault), not_run: false };
                     let _ = queue(outbox, refused, Parcel::default());
                     if streams {
                         let outputs = self.routing.hear(now, line, Said::Cancel { id }, Parcel::default());
@@ -217,12 +270,41 @@ impl State {
         }
     }
 
+    /// Another member reads as fast as the fabric carries: what it does not read in time is not kept for it.
+    fn tell_member(&mut self, line: LineId, outbox: &Outbox, told: Told, payload: Parcel, now: Moment) {
+        let (begins, (asked, _)) = (words::begins(&told), words::asked(&told));
+        let Some(message) = words::told_member(told) else { return };
+        let Parcel(payload) = payload;
+        if outbox.queue_line(message.line(&payload), payload, begins).is_ok() {
+            return;
+        }
+        if let Some(id) = begins {
+            self.not_told(line, id, now);
+        } else if let Some(id) = asked {
+            let error = words::written(overloaded("the fabric does not carry its answer"));
+            let refused = ToMember::Error { id, error, not_run: false };
+            let none = Payload::default();
+            let _ = outbox.queue_line(refused.line(&none), none, None);
+        }
+    }
+
+    /// Somebody outside could not be told to begin something.
+    fn not_told(&mut self, line: LineId, id: u64, now: Moment) {
+        let fault = overloaded("it does not read what it is told");
+        let outputs = self.routing.hear(now, line, Said::NotRun { id, fault }, Parcel::default());
+        self.deliver(outputs, now);
+    }
+
     /// Tells people something of a replica. Lost when there is too much of it.
     fn notice(&self, line: LineId, what: String) {
         if let Some(End::Service { inbox, .. }) = self.lines.get(&line) {
             inbox.mention(Happening::Refused { what });
         }
     }
+}
+
+fn overloaded(why: &str) -> Fault {
+    Fault::new(Code::Overloaded, why)
 }
 
 fn queue(outbox: &Outbox, told: Told, payload: Parcel) -> Result<(), outbox::Full> {
@@ -249,7 +331,10 @@ impl Wire {
 
     /// From now on it gets nothing new.
     pub(crate) fn shut(&self) {
-        self.router.state().routing.shut(self.line);
+        self.router.act(|routing, _| {
+            routing.shut(self.line);
+            Vec::new()
+        });
     }
 
     /// What answers the message with this number, whenever that is.
@@ -276,22 +361,10 @@ impl Responder {
         let id = self.id;
         let (told, payload) = match answer {
             Ok(payload) => (Told::Reply { id }, Parcel(payload)),
-            Err(fault) => (Told::Error { id, fault: Box::new(fault) }, Parcel::default()),
+            Err(fault) => (Told::Error { id, fault: Box::new(fault), not_run: true }, Parcel::default()),
         };
         let now = self.router.now();
         self.router.state().tell(self.line, told, payload, now);
-    }
-
-    /// Sends a change to every replica that watches its service's configuration. Who does not read misses it.
-    pub(crate) fn tell_watchers(&self, service: &ServiceName, change: &ToService, value: &Payload) {
-        let state = self.router.state();
-        for end in state.lines.values() {
-            if let End::Service { outbox, inbox, watches: true } = end
-                && inbox.start().replica.service == *service
-            {
-                let _ = outbox.queue(change, value.clone());
-            }
-        }
     }
 }
 

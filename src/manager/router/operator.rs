@@ -80,7 +80,11 @@ impl Listener {
             Told::Item { .. } => Heard::Item(parcel.0),
             Told::End { .. } => Heard::End,
             Told::Error { fault, .. } => Heard::Fault(*fault),
-            Told::Invoke { .. } | Told::Cancel { .. } | Told::Credit { .. } | Told::Event { .. } => return,
+            Told::Invoke { .. }
+            | Told::Cancel { .. }
+            | Told::Credit { .. }
+            | Told::Event { .. }
+            | Told::EventElsewhere { .. } => return,
         };
         let _ = self.0.try_send(heard);
     }

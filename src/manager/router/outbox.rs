@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use orchestrator_port::ToHost;
 use orchestrator_port::message::service::{Payload, ToService};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 /// The most bytes that wait. Small ones always fit: they are few.
@@ -34,7 +33,7 @@ const KEPT: usize = 4 << 10;
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     /// Told when something waits that was not there before.
-    filled: Notify,
+    filled: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +48,17 @@ struct Waiting {
 struct Message {
     line: Vec<u8>,
     payload: Bytes,
+    /// The invocation that begins with it.
+    begins: Option<u64>,
+}
+
+/// What goes in one packet.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Whole messages.
+    pub(crate) bytes: Vec<u8>,
+    /// The invocations that begin in it.
+    pub(crate) begins: Vec<u64>,
 }
 
 /// There is no room for it.
@@ -56,15 +66,64 @@ struct Message {
 pub(crate) struct Full;
 
 impl Outbox {
+    /// One that tells this when something waits that was not there before.
+    pub(crate) fn telling(filled: Arc<Notify>) -> Self {
+        Self { waiting: Mutex::default(), filled }
+    }
+
     /// Hands in what another service says, after all that was handed in before.
     pub(super) fn queue(&self, message: &ToService, payload: Payload) -> Result<(), Full> {
-        self.push(Message { line: message.line(&payload), payload: payload.bytes })
+        self.push(Message { line: message.line(&payload), payload: payload.bytes, begins: None })
+    }
+
+    /// Hands in a message that is written already. `begins` is the invocation that begins with it.
+    pub(crate) fn queue_line(
+        &self,
+        line: Vec<u8>,
+        payload: Payload,
+        begins: Option<u64>,
+    ) -> Result<(), Full> {
+        self.push(Message { line, payload: payload.bytes, begins })
+    }
+
+    /// As many messages as go in one packet: so many bytes, and one message at least.
+    pub(crate) fn take_batch(&self, most: usize) -> Batch {
+        let mut batch = Batch::default();
+        let mut waiting = self.waiting();
+        while batch.bytes.len() < most
+            && let Some(Message { line, payload, begins }) = waiting.messages.pop_front()
+        {
+            waiting.bytes -= payload.len();
+            batch.bytes.extend_from_slice(&line);
+            batch.bytes.extend_from_slice(&payload);
+            batch.begins.extend(begins);
+        }
+        batch
+    }
+
+    /// Waits until all has been taken, or nobody reads.
+    pub(crate) async fn drained(&self) {
+        while !self.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().messages.is_empty()
+    }
+
+    /// Nobody will read it any more: the invocations that would have begun.
+    pub(crate) fn close(&self) -> Vec<u64> {
+        let mut waiting = self.waiting();
+        let closed = std::mem::replace(&mut *waiting, Waiting { gone: true, ..Waiting::default() });
+        closed.messages.into_iter().filter_map(|message| message.begins).collect()
     }
 
     /// Hands in what the orchestrator itself has to say.
     pub(crate) fn tell(&self, message: ToHost) {
         // What has no payload always fits.
-        let _ = self.push(Message { line: message.line(), payload: Bytes::new() });
+        let _ = self.push(Message { line: message.line(), payload: Bytes::new(), begins: None });
     }
 
     /// Hands in why something that the process has said was not taken.
@@ -94,7 +153,7 @@ impl Outbox {
     fn take(&self, batch: &mut Vec<u8>) -> Option<Bytes> {
         let mut waiting = self.waiting();
         while batch.len() < WRITTEN
-            && let Some(Message { line, payload }) = waiting.messages.pop_front()
+            && let Some(Message { line, payload, .. }) = waiting.messages.pop_front()
         {
             waiting.bytes -= payload.len();
             batch.extend_from_slice(&line);
@@ -112,13 +171,13 @@ impl Outbox {
 }
 
 /// Writes what is handed in, until nobody reads it.
-pub(crate) async fn carry(outbox: Arc<Outbox>, mut writer: OwnedWriteHalf) {
+pub(crate) async fn carry(outbox: Arc<Outbox>, mut writer: impl AsyncWrite + Unpin) {
     // That nobody reads is seen where its process is watched.
     let _ = write_all(&outbox, &mut writer).await;
     *outbox.waiting() = Waiting { gone: true, ..Waiting::default() };
 }
 
-async fn write_all(outbox: &Outbox, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+async fn write_all(outbox: &Outbox, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let mut batch = Vec::new();
     loop {
         let behind = outbox.take(&mut batch);

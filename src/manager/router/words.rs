@@ -1,8 +1,9 @@
 //! From the wire's words to the core's, and back.
 
 use bytes::Bytes;
-use orchestrator_core::routing::{Call, Code, Fault, Said, Thrown, Told, Weigh};
+use orchestrator_core::routing::{Audience, Call, Code, Fault, Said, Thrown, Told, Weigh};
 use orchestrator_port::message::control;
+use orchestrator_port::message::link::{self, MemberCall, ToMember};
 use orchestrator_port::message::service::{self as wire, FromService, Payload, ToService};
 
 use super::Wanted;
@@ -53,8 +54,8 @@ pub(super) fn said(message: FromService, payload: Payload) -> Heard {
 }
 
 fn asked_for(call: wire::Call) -> Call {
-    let wire::Call { id, service, method, timeout, retries, attempt, key, within } = call;
-    Call { id, service, method, timeout, retries, attempt, key, within }
+    let wire::Call { id, service, method, timeout, retries, attempt, key, within, from } = call;
+    Call { id, service, method, timeout, retries, attempt, key, within, from }
 }
 
 /// What a host says of an exception. A code is one that the host means, as when it hands on another service's.
@@ -62,6 +63,14 @@ fn thrown(error: control::Thrown, code: Option<String>) -> Fault {
     let code = code.and_then(|code| Code::parse(&code)).unwrap_or(Code::ServiceError);
     let control::Thrown { message, name, stack } = error;
     Fault { thrown: Some(Box::new(Thrown { name, stack })), ..Fault::new(code, message) }
+}
+
+/// The invocation that begins with that.
+pub(super) fn begins(told: &Told) -> Option<u64> {
+    match told {
+        Told::Invoke { id, .. } => Some(*id),
+        _ => None,
+    }
 }
 
 /// The asker's number of an answer that has a payload, and whether more of it comes.
@@ -77,8 +86,9 @@ pub(super) fn asked(told: &Told) -> (Option<u64>, bool) {
 pub(super) fn told(told: Told, parcel: Parcel) -> (ToService, Payload) {
     let Parcel(mut payload) = parcel;
     let message = match told {
-        Told::Invoke { id, method, from, timeout, one_way } => {
-            ToService::Invoke { id, method, from, timeout, one_way }
+        Told::Invoke { id, method, from, timeout, one_way, service, .. } => {
+            let service = service.map(|service| service.to_string());
+            ToService::Invoke { id, method, from, timeout, one_way, service }
         }
         Told::Cancel { id } => ToService::Cancel { id },
         Told::Credit { id, items } => ToService::Credit { id, items },
@@ -91,12 +101,45 @@ pub(super) fn told(told: Told, parcel: Parcel) -> (ToService, Payload) {
         Told::Stream { id } => ToService::Stream { id },
         Told::Item { id } => ToService::Item { id },
         Told::End { id } => ToService::End { id },
-        Told::Error { id, fault } => ToService::Error { id, error: written(*fault) },
+        Told::Error { id, fault, .. } => ToService::Error { id, error: written(*fault) },
+        // Told to members only.
+        Told::EventElsewhere { event, from, .. } => {
+            ToService::Event { event, from, all: true, groups: Vec::new() }
+        }
     };
     (message, payload)
 }
 
-fn written(fault: Fault) -> wire::Fault {
+/// What another member of the fabric is told by that.
+pub(super) fn told_member(told: Told) -> Option<ToMember> {
+    Some(match told {
+        Told::Invoke { id, method, from, timeout, one_way, service, key } => {
+            let service = service.map(|service| service.to_string()).unwrap_or_default();
+            let call = MemberCall { id, service, method, from, timeout, key };
+            if one_way { ToMember::Send(call) } else { ToMember::Call(call) }
+        }
+        Told::Cancel { id } => ToMember::Cancel { id },
+        Told::Credit { id, items } => ToMember::Credit { id, items },
+        Told::EventElsewhere { event, from, to: Audience { all, groups, granted } } => {
+            ToMember::Event(link::Event { event, from, all, groups, granted })
+        }
+        Told::Reply { id } => ToMember::Reply { id },
+        Told::Stream { id } => ToMember::Stream { id },
+        Told::Item { id } => ToMember::Item { id },
+        Told::End { id } => ToMember::End { id },
+        Told::Error { id, fault, not_run } => ToMember::Error { id, error: written(*fault), not_run },
+        // It neither listens nor tells over its line.
+        Told::Event { .. } | Told::Emitted { .. } => return None,
+    })
+}
+
+/// What somebody outside says of a call that was not begun.
+pub(super) fn not_run(error: wire::Fault) -> Fault {
+    let code = error.code.as_deref().and_then(Code::parse).unwrap_or(Code::Unavailable);
+    Fault::new(code, error.message)
+}
+
+pub(super) fn written(fault: Fault) -> wire::Fault {
     let Fault { code, message, service, method, thrown } = fault;
     let Thrown { name, stack } = thrown.map(|thrown| *thrown).unwrap_or_default();
     wire::Fault { code: Some(code.as_str().to_owned()), message, service, method, name, stack }

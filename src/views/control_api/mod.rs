@@ -6,6 +6,7 @@
 //! project to its end is told the last of it before the socket goes.
 
 mod asked;
+mod attach;
 mod calls;
 mod routes;
 pub mod wire;
@@ -99,7 +100,7 @@ async fn serve_connection(stream: UnixStream, router: axum::Router, mut until: w
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
     let mut connection =
-        pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+        pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades());
     tokio::select! {
         // A caller that goes away in the middle of an answer is no fault.
         _ = &mut connection => return,

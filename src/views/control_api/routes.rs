@@ -14,7 +14,7 @@ use orchestrator_manager::{Apply, ApplyError, EventItem, LogItem, LogQuery, Mana
 use serde::Serialize;
 
 use super::asked::{Asked, Told, Verb};
-use super::{calls, wire};
+use super::{attach, calls, wire};
 
 pub(super) fn router(handle: ManagerHandle) -> Router {
     Router::new()
@@ -29,6 +29,7 @@ pub(super) fn router(handle: ManagerHandle) -> Router {
         .route("/v1/scale", post(scale))
         .route("/v1/apply", post(apply))
         .route("/v1/shutdown", post(shutdown))
+        .route("/v1/attach", get(attach::attach))
         .fallback(wrong_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(handle)
@@ -178,7 +179,7 @@ async fn shutdown(
 
 async fn wrong_path() -> Refused {
     let fix = "use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, \
-               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale, /v1/apply or /v1/shutdown";
+               /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale, /v1/apply, /v1/attach or /v1/shutdown";
     Refused(StatusCode::NOT_FOUND, "bad-request", format!("there is nothing at this path: {fix}"))
 }
 

@@ -35,6 +35,11 @@ const SECRET: Key = Key {
     about: "What all members have and nobody else: 32 bytes or more. By default ORCHESTRATOR_FABRIC_KEY of the environment.",
     schema: text_schema,
 };
+const CA: Key = Key {
+    name: "ca",
+    about: "A file with the certificates (PEM) that a Redis over TLS is known by, where nobody else knows them.",
+    schema: text_schema,
+};
 const PREFIX: Key = Key {
     name: "prefix",
     about: "What its channels and keys in Redis begin with. By default 'orchestrator'.",
@@ -46,7 +51,7 @@ const TIMEOUT: Key = Key {
     schema: timeout_schema,
 };
 
-const KEYS: &[Key] = &[REDIS, SECRET, PREFIX, TIMEOUT];
+const KEYS: &[Key] = &[REDIS, SECRET, CA, PREFIX, TIMEOUT];
 
 /// The shortest time-out: less would be the time that a busy host takes to say something.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -65,6 +70,9 @@ pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Fabric>
     let mut fabric = read_url(&redis, reader).map(Fabric::at)?;
     if let Some(field) = fields.get(&SECRET) {
         fabric.key = read_key(&field, reader);
+    }
+    if let Some(field) = fields.get(&CA) {
+        fabric.ca = Some(field.text("a path", reader)?.value.into());
     }
     if let Some(field) = fields.get(&PREFIX) {
         fabric.prefix = read_prefix(&field, reader)?;

@@ -1,0 +1,107 @@
+//! The fabric, as people and programs are shown it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::membership::Counts;
+
+/// The fabric as one member sees it now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FabricView {
+    /// Its Redis, without the password.
+    pub redis: String,
+    /// What its channels and keys begin with.
+    pub prefix: String,
+    /// Whether Redis answers.
+    pub connected: bool,
+    /// Why not, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The other members, by name.
+    pub members: Vec<MemberView>,
+    /// The packets that did not count, since the project was started.
+    pub refused: Counts,
+}
+
+/// Another member, as it has told of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its session.
+    pub session: String,
+    /// Its project's name, or its own.
+    pub name: String,
+    /// The host that it runs on.
+    pub host: String,
+    /// The services that it has.
+    pub services: Vec<SharedView>,
+}
+
+/// A service of another member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SharedView {
+    /// Its name.
+    pub name: String,
+    /// How many replicas it has.
+    pub replicas: u32,
+    /// How many calls they have under way.
+    pub load: u32,
+}
+
+/// Something that happened in the fabric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "kebab-case")]
+pub enum FabricNews {
+    /// Redis answers: this project is part of the fabric.
+    Connected {
+        /// Its Redis.
+        redis: String,
+    },
+    /// Redis does not answer. It is tried again until it does.
+    CutOff {
+        /// Its Redis.
+        redis: String,
+        /// Why.
+        why: String,
+    },
+    /// A member has come.
+    Joined {
+        /// Its name and its host, as `shop@host`.
+        member: String,
+        /// The services that it has.
+        services: Vec<String>,
+    },
+    /// A member has gone.
+    Left {
+        /// Its name and its host.
+        member: String,
+    },
+    /// Packets do not count. Told once for each reason.
+    Refused {
+        /// The reason, with what to do about it.
+        why: String,
+    },
+    /// Somebody of another member, or a program, tried what it may not.
+    Denied {
+        /// What, and what would allow it.
+        what: String,
+    },
+}
+
+impl fmt::Display for FabricNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { redis } => write!(f, "connected with {redis}"),
+            Self::CutOff { redis, why } => {
+                write!(f, "cut off from {redis}: {why}; services of others are unavailable until it answers")
+            }
+            Self::Joined { member, services } if services.is_empty() => write!(f, "{member} has joined"),
+            Self::Joined { member, services } => {
+                write!(f, "{member} has joined, with {}", services.join(", "))
+            }
+            Self::Left { member } => write!(f, "{member} has left"),
+            Self::Refused { why } => write!(f, "refuses packets that were {why}"),
+            Self::Denied { what } => f.write_str(what),
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! [`Session`]: one connection to a fabric, from its greeting to its end. Everything that came of it ends with it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestrator_core::ServiceName;
+use orchestrator_core::membership::{Channel, Do, Heard, Membership, Refused, Session as Id, Verdict};
+use orchestrator_core::report::{FabricNews, MemberView, SharedView};
+use orchestrator_core::routing::{Party, Peer};
+use orchestrator_core::supervisor::Moment;
+use orchestrator_port::LinkMessages;
+use orchestrator_port::message::link::{Beat, FromOutside, Offer, ToMember};
+use orchestrator_port::message::service::{FromService, Payload};
+use orchestrator_port::packet::NotOpened;
+use redis::Msg;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep_until};
+
+use futures_util::StreamExt;
+
+use super::Settings;
+use super::connection::{ConnectError, Connection};
+use super::outgoing::{Outgoing, Unreached};
+use super::values::{ConfigAsk, Values};
+use crate::config_store::Deed;
+use crate::event_stream::now_millis;
+use crate::router::OutsideWire;
+
+/// How many sessions that were not reached wait to be heard of.
+const UNREACHED: usize = 64;
+
+/// How long a change of what this project has waits for others that come with it.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How many packets are taken in before others have their turn.
+const BURST: usize = 64;
+
+/// Why a session has ended.
+pub(super) enum Ended {
+    /// The project ends.
+    Asked,
+    /// Redis does not answer, or something was missed.
+    Lost(String),
+}
+
+/// A session.
+pub(super) struct Session<'a> {
+    settings: &'a Settings,
+    id: Id,
+    connection: Connection,
+    outgoing: Outgoing,
+    membership: Membership,
+    members: HashMap<Id, Member>,
+    began: Instant,
+    /// The number of what was offered last, for members, and for the Router.
+    rev: u64,
+    offered: u64,
+    /// When what has changed is offered.
+    offer_due: Option<Instant>,
+    /// The reasons for refusing packets that have been told.
+    told: &'a mut BTreeSet<Refused>,
+    publisher: JoinHandle<redis::RedisError>,
+    unreached: mpsc::Receiver<Unreached>,
+}
+
+/// Another member, as far as it can be called.
+struct Member {
+    peer: Peer,
+    wire: OutsideWire,
+    services: Vec<SharedView>,
+}
+
+/// Something that a session reacts to.
+enum Turn {
+    Packet(Option<Msg>),
+    Unreached(Unreached),
+    Broken(String),
+    Beat,
+    Changed,
+    Offer,
+    Asked(ConfigAsk),
+    Stop,
+}
+
+impl<'a> Session<'a> {
+    /// Connects, and greets everybody.
+    pub(super) async fn begin(
+        settings: &'a Settings,
+        id: Id,
+        before: Option<Id>,
+        told: &'a mut BTreeSet<Refused>,
+    ) -> Result<Self, ConnectError> {
+        let fabric = &settings.fabric;
+        let all = settings.channel_of_all();
+        let own = settings.channel_of(id);
+        let root = settings.root.as_deref();
+        let connection = Connection::open(&fabric.redis, root, &[&all, &own], fabric.timeout).await?;
+        let outgoing = Outgoing::new(all);
+        let (sender, unreached) = mpsc::channel(UNREACHED);
+        let publish =
+            outgoing.clone().publish(id, settings.seal.clone(), connection.commands.clone(), sender);
+        let publisher = tokio::spawn(publish);
+        let name = settings.own.name.clone();
+        outgoing
+            .tell_all(&ToMember::Hello { name, was: before.map(|id| id.to_string()) }, Payload::default());
+        let (offered, ..) = settings.router.offered();
+        {
+            let mut view = settings.view.lock().unwrap_or_else(PoisonError::into_inner);
+            view.connected = true;
+            view.why = None;
+        }
+        settings.tell(FabricNews::Connected { redis: fabric.redis.to_string() });
+        Ok(Self {
+            settings,
+            id,
+            connection,
+            outgoing,
+            membership: Membership::new(id),
+            members: HashMap::new(),
+            began: Instant::now(),
+            rev: 1,
+            offered,
+            offer_due: None,
+            told,
+            publisher,
+            unreached,
+        })
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Takes part until it is told to stop, or cannot any more.
+    pub(super) async fn run(
+        mut self,
+        asked: &mut mpsc::Receiver<ConfigAsk>,
+        stopped: &mut oneshot::Receiver<()>,
+    ) -> Ended {
+        let mut beat = interval(self.settings.fabric.timeout / 3);
+        loop {
+            let (due, offered) = (self.offer_due, self.offered);
+            let turn = tokio::select! {
+                biased;
+                _ = &mut *stopped => Turn::Stop,
+                broken = &mut self.publisher => Turn::Broken(broken.map_or_else(|error| error.to_string(), |error| super::said(&error))),
+                Some(unreached) = self.unreached.recv() => Turn::Unreached(unreached),
+                _ = beat.tick() => Turn::Beat,
+                () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Turn::Offer,
+                () = self.settings.router.changed_since(offered), if due.is_none() => Turn::Changed,
+                Some(ask) = asked.recv() => Turn::Asked(ask),
+                message = self.connection.messages.next() => Turn::Packet(message),
+            };
+            let lost = match turn {
+                Turn::Stop => {
+                    self.say_goodbye().await;
+                    return Ended::Asked;
+                }
+                Turn::Broken(why) => Some(why),
+                Turn::Packet(None) => Some("the connection was lost".to_owned()),
+                Turn::Packet(Some(message)) => self.hear_burst(&message),
+                Turn::Unreached(Unreached { session, calls }) => {
+                    self.unreached(session, calls);
+                    None
+                }
+                Turn::Beat => {
+                    self.beat();
+                    None
+                }
+                Turn::Changed => {
+                    self.offer_due = Some(Instant::now() + TOGETHER);
+                    None
+                }
+                Turn::Offer => {
+                    self.offer_again();
+                    None
+                }
+                Turn::Asked(ask) => {
+                    self.serve(ask);
+                    None
+                }
+            };
+            if let Some(why) = lost {
+                return Ended::Lost(why);
+            }
+        }
+    }
+
+    /// A packet, and those that have come with it. Says why the session is over, if it is.
+    fn hear_burst(&mut self, first: &Msg) -> Option<String> {
+        if let Some(why) = self.hear(first) {
+            return Some(why);
+        }
+        for _ in 1..BURST {
+            match futures_util::FutureExt::now_or_never(self.connection.messages.next()) {
+                Some(Some(message)) => {
+                    if let Some(why) = self.hear(&message) {
+                        return Some(why);
+                    }
+                }
+                Some(None) => return Some("the connection was lost".to_owned()),
+                None => break,
+            }
+        }
+        None
+    }
+
+    fn hear(&mut self, message: &Msg) -> Option<String> {
+        let name = message.get_channel_name();
+        let channel = if name == self.settings.channel_of_all() { Channel::All } else { Channel::Own };
+        let packet = Bytes::copy_from_slice(message.get_payload_bytes());
+        let opened = self.settings.seal.open(name, &packet);
+        let (header, body) = match opened {
+            Ok(opened) => opened,
+            Err(NotOpened::Forged) => return self.refuse(Refused::Forged),
+            Err(NotOpened::Malformed) => return self.refuse(Refused::Malformed),
+        };
+        let (Ok(from), Ok(messages)) = (header.from.parse::<Id>(), read(body)) else {
+            return self.refuse(Refused::Malformed);
+        };
+        let begins_with_offer = matches!(messages.first(), Some((FromOutside::Offer(_), _)));
+        let heard = Heard { channel, from, seq: header.seq, time: header.time, begins_with_offer };
+        match self.membership.admit(self.now(), now_millis(), heard) {
+            Verdict::Counts => {
+                messages.into_iter().for_each(|(said, payload)| self.take(from, said, payload))
+            }
+            Verdict::Own => {}
+            Verdict::Refused(why) => self.tell_refused(why),
+            Verdict::Gap => return Some("packets of another member were lost".to_owned()),
+        }
+        self.count();
+        None
+    }
+
+    fn take(&mut self, from: Id, said: FromOutside, payload: Payload) {
+        let now = self.now();
+        let deeds = match said {
+            FromOutside::Hello { was } => {
+                let was = was.and_then(|was| was.parse().ok());
+                self.membership.hello(now, from, was)
+            }
+            FromOutside::Offer(offer) => return self.meet(from, offer),
+            FromOutside::Beat(Beat { rev, load }) => {
+                if let Some(member) = self.members.get_mut(&from) {
+                    for service in &mut member.services {
+                        service.load = load.get(&service.name).copied().unwrap_or_default();
+                    }
+                    member.wire.tell_loads(load);
+                }
+                self.show();
+                self.membership.beat(from, rev)
+            }
+            FromOutside::Who => {
+                self.tell(from, &self.offer());
+                Vec::new()
+            }
+            FromOutside::Bye => self.membership.end(now, from),
+            FromOutside::ConfigChanged { service, name } => {
+                self.config_changed(&service, &name, &payload);
+                Vec::new()
+            }
+            said => {
+                self.carry(from, said, payload);
+                Vec::new()
+            }
+        };
+        self.perform(deeds);
+    }
+
+    /// What is for the Router. What only programs say is passed over.
+    fn carry(&self, from: Id, said: FromOutside, payload: Payload) {
+        let Some(Member { wire, .. }) = self.members.get(&from) else { return };
+        match said {
+            FromOutside::Service(
+                message @ (FromService::Call(_)
+                | FromService::Send(_)
+                | FromService::Cancel { .. }
+                | FromService::Credit { .. }
+                | FromService::Reply { .. }
+                | FromService::Stream { .. }
+                | FromService::Item { .. }
+                | FromService::End { .. }
+                | FromService::Error { .. }),
+            ) => wire.hear(message, payload),
+            FromOutside::NotRun { id, error } => wire.hear_not_run(id, error),
+            FromOutside::Event(event) => wire.hear_event(event, payload),
+            _ => {}
+        }
+    }
+
+    /// A member says what it has.
+    fn meet(&mut self, from: Id, offer: Offer) {
+        let Offer { rev, name, host, timeout, services, hears, .. } = offer;
+        let peer = Peer { name, host };
+        let deeds = self.membership.offer(from, rev, peer.clone(), timeout);
+        // One's own offer goes before any call.
+        self.perform(deeds);
+        let shown = services.iter().map(|service| SharedView {
+            name: service.name.clone(),
+            replicas: service.replicas,
+            load: service.load,
+        });
+        let shown: Vec<_> = shown.collect();
+        if let Some(member) = self.members.get_mut(&from) {
+            member.services = shown;
+        } else {
+            let outbox = self.outgoing.to(from, || self.settings.channel_of(from));
+            let wire = self.settings.router.attach(Party::Member(peer.clone()), outbox);
+            let (member, services) = (format!("{}@{}", peer.name, peer.host), &shown);
+            let services = services.iter().map(|service| service.name.clone()).collect();
+            self.settings.tell(FabricNews::Joined { member, services });
+            self.members.insert(from, Member { peer, wire, services: shown });
+        }
+        if let Some(member) = self.members.get(&from) {
+            member.wire.offer(services, hears);
+        }
+        self.show();
+    }
+
+    fn perform(&mut self, deeds: Vec<Do>) {
+        for deed in deeds {
+            match deed {
+                Do::Greet(session) => self.tell(session, &self.offer()),
+                Do::Ask(session) => self.tell(session, &ToMember::Who),
+                Do::Forget(session) => self.forget(session, Vec::new()),
+            }
+        }
+    }
+
+    fn forget(&mut self, session: Id, mut not_begun: Vec<u64>) {
+        not_begun.extend(self.outgoing.forget(session));
+        if let Some(Member { peer: Peer { name, host }, wire, .. }) = self.members.remove(&session) {
+            wire.lose(not_begun);
+            self.settings.tell(FabricNews::Left { member: format!("{name}@{host}") });
+            self.show();
+        }
+    }
+
+    fn unreached(&mut self, session: Id, calls: Vec<u64>) {
+        let _ = self.membership.end(self.now(), session);
+        self.forget(session, calls);
+    }
+
+    fn beat(&mut self) {
+        let deeds = self.membership.expire(self.now());
+        self.perform(deeds);
+        let load = self.settings.router.loads();
+        self.outgoing.tell_all(&ToMember::Beat(Beat { rev: self.rev, load }), Payload::default());
+    }
+
+    fn offer_again(&mut self) {
+        self.offer_due = None;
+        let (offered, ..) = self.settings.router.offered();
+        if offered != self.offered {
+            self.offered = offered;
+            self.rev += 1;
+            self.outgoing.tell_all(&self.offer(), Payload::default());
+        }
+    }
+
+    /// What this project has for others.
+    fn offer(&self) -> ToMember {
+        let (_, services, hears) = self.settings.router.offered();
+        let Peer { name, host } = self.settings.own.clone();
+        let timeout = u64::try_from(self.settings.fabric.timeout.as_millis()).unwrap_or(u64::MAX);
+        ToMember::Offer(Offer {
+            v: 1,
+            rev: self.rev,
+            name,
+            kind: "project".into(),
+            host,
+            timeout,
+            services,
+            hears,
+        })
+    }
+
+    fn tell(&self, session: Id, message: &ToMember) {
+        let outbox = self.outgoing.to(session, || self.settings.channel_of(session));
+        // What has no payload always fits.
+        let _ = outbox.queue_line(message.line(&Payload::default()), Payload::default(), None);
+    }
+
+    fn serve(&self, ask: ConfigAsk) {
+        let ConfigAsk { service, name, deed, done } = ask;
+        let mut values = Values {
+            commands: self.connection.commands.clone(),
+            seal: self.settings.seal.clone(),
+            prefix: self.settings.fabric.prefix.clone(),
+        };
+        let (store, outgoing) = (self.settings.store.clone(), self.outgoing.clone());
+        tokio::spawn(async move {
+            let value = values.serve(&service, &name, &deed).await;
+            if let Ok(value) = &value {
+                // For when Redis does not answer.
+                store.mirror(service.clone(), name.clone(), value.clone());
+                if !matches!(deed, Deed::Get) {
+                    let payload = Payload { bytes: value.clone().unwrap_or_default(), json: None };
+                    let service = service.to_string();
+                    outgoing.tell_all(&ToMember::Config { service, name }, payload);
+                }
+            }
+            done(value);
+        });
+    }
+
+    fn config_changed(&self, service: &str, name: &str, value: &Payload) {
+        let Ok(service) = ServiceName::parse(service) else { return };
+        let kept = (!value.bytes.is_empty()).then(|| value.bytes.clone());
+        self.settings.store.mirror(service.clone(), name.to_owned(), kept);
+        self.settings.router.tell_config(&service, name, value);
+    }
+
+    async fn say_goodbye(&mut self) {
+        self.outgoing.tell_all(&ToMember::Bye, Payload::default());
+        while self.outgoing.has_something() {
+            if futures_util::FutureExt::now_or_never(&mut self.publisher).is_some() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        // An answer to something later says that Redis has it.
+        let _: Result<String, _> = redis::cmd("PING").query_async(&mut self.connection.commands).await;
+    }
+
+    fn refuse(&mut self, why: Refused) -> Option<String> {
+        self.membership.refuse(why);
+        self.tell_refused(why);
+        self.count();
+        None
+    }
+
+    fn tell_refused(&mut self, why: Refused) {
+        if self.told.insert(why) {
+            self.settings.tell(FabricNews::Refused { why: why.to_string() });
+        }
+    }
+
+    /// Shows how many packets were refused.
+    fn count(&self) {
+        self.settings.view.lock().unwrap_or_else(PoisonError::into_inner).refused = self.membership.counts();
+    }
+
+    /// Shows who is there.
+    fn show(&self) {
+        let mut members: Vec<_> = self
+            .members
+            .iter()
+            .map(|(session, Member { peer, services, .. })| MemberView {
+                session: session.to_string(),
+                name: peer.name.clone(),
+                host: peer.host.clone(),
+                services: services.clone(),
+            })
+            .collect();
+        members.sort_by(|one, other| (&one.name, &one.session).cmp(&(&other.name, &other.session)));
+        self.settings.view.lock().unwrap_or_else(PoisonError::into_inner).members = members;
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.publisher.abort();
+        for (session, Member { wire, .. }) in self.members.drain() {
+            wire.lose(self.outgoing.forget(session));
+        }
+    }
+}
+
+impl Settings {
+    fn channel_of_all(&self) -> String {
+        format!("{}:{}:all", self.fabric.prefix, self.fabric.redis.database())
+    }
+
+    fn channel_of(&self, session: Id) -> String {
+        format!("{}:{}:to:{session}", self.fabric.prefix, self.fabric.redis.database())
+    }
+}
+
+/// The messages of a packet.
+fn read(body: Bytes) -> Result<Vec<(FromOutside, Payload)>, orchestrator_port::LinkError> {
+    let mut messages = LinkMessages::of(body);
+    let mut read = Vec::new();
+    while let Some(message) = messages.next_message()? {
+        read.push(message);
+    }
+    messages.finish().map(|()| read)
+}
