@@ -4,6 +4,7 @@
 pub mod control_api;
 mod escape;
 mod event_lines;
+mod fabric;
 mod graph;
 mod human;
 mod learned;
@@ -19,6 +20,7 @@ mod types;
 
 pub use escape::neutralise;
 pub use event_lines::{event_line, is_news};
+pub use fabric::fabric;
 pub use graph::{Node, mermaid, tree};
 pub use human::spoken_bytes;
 pub use learned::learned;

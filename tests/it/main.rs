@@ -10,6 +10,7 @@ mod cli;
 mod control_api;
 mod docker;
 mod engine_errors;
+mod fabric;
 mod history;
 mod host_protocol;
 mod hostile;

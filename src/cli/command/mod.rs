@@ -9,6 +9,7 @@ mod doctor;
 mod down;
 mod events;
 mod explain;
+mod fabric;
 mod gc;
 mod graph;
 mod image;
@@ -45,6 +46,8 @@ pub(crate) enum Verb {
     Logs(logs::Args),
     /// Show what the services use
     Stats(stats::Args),
+    /// Show who else is in the fabric
+    Fabric(fabric::Args),
     /// Show what happened
     Events(events::Args),
     /// Start services, and what they depend on
@@ -98,6 +101,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Outcome {
         Verb::Ps(args) => ps::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Stats(args) => stats::run(args, context).await,
+        Verb::Fabric(args) => fabric::run(args, context).await,
         Verb::Events(args) => events::run(args, context).await,
         Verb::Start(args) => services::run("start", args, context).await,
         Verb::Stop(args) => services::run("stop", args, context).await,

@@ -6,16 +6,27 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use orchestrator_core::manifest::RedisUrl;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Msg, RedisError, TlsCertificates};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, Msg, RedisError, TlsCertificates};
 use tokio::time::timeout;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
+    #[error("Redis does not accept this user and password, as the address has them")]
+    Password,
     #[error(transparent)]
-    Redis(#[from] RedisError),
+    Redis(RedisError),
     #[error("it does not answer within {} s", .0.as_secs_f32())]
     Silent(Duration),
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => Self::Password,
+            _ => Self::Redis(error),
+        }
+    }
 }
 
 /// Both connections.

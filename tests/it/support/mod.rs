@@ -5,6 +5,7 @@ pub(crate) mod engine;
 pub(crate) mod fake_engine;
 pub(crate) mod http;
 pub(crate) mod own_engine;
+pub(crate) mod redis;
 pub(crate) mod registry;
 pub(crate) mod terminal;
 
