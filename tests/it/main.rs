@@ -4,6 +4,7 @@
 
 mod activation;
 mod apply;
+mod attach;
 mod backends;
 mod calls;
 mod cli;
