@@ -11,6 +11,7 @@ use orchestrator_port::message::link::{FromOutside, Offer, ToProgram};
 use orchestrator_port::message::service::{self as wire, Payload};
 use orchestrator_port::{LinkError, LinkMessages};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, split};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::{Config, plain};
@@ -28,11 +29,19 @@ pub(crate) struct Attachment {
     pub(crate) project: ServiceName,
     pub(crate) router: Router,
     pub(crate) config: Config,
+    /// One for each program that could be there.
+    pub(crate) places: Arc<Semaphore>,
 }
+
+/// How many programs are attached at a time.
+pub(crate) const PROGRAMS: usize = 256;
 
 /// Why a program is not heard any more.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
+    /// There are too many.
+    #[error("{PROGRAMS} programs are attached, which is the most")]
+    TooMany,
     /// It said nothing, or something else, before it had said what it is.
     #[error("the program has not said what it is: 'offer' comes first")]
     NoOffer,
@@ -53,9 +62,10 @@ impl Attachment {
     /// # Errors
     /// With what was wrong with it.
     pub(crate) async fn serve(
-        self,
+        &self,
         connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<(), AttachError> {
+        let _place = self.places.try_acquire().map_err(|_| AttachError::TooMany)?;
         let (mut reader, writer) = split(connection);
         let mut messages = LinkMessages::default();
         let outbox = Arc::new(Outbox::default());

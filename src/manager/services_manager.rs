@@ -15,12 +15,12 @@ use orchestrator_core::permissions::{Capabilities, Isolation, Unenforceable};
 use orchestrator_core::report::{EventKind, FabricNews, Finish, FinishCause, Snapshot};
 use orchestrator_core::supervisor::{Event, Goal, Moment, Request, Supervisor};
 use orchestrator_core::{ServiceName, StartId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use orchestrator_port::bundle;
 
-use crate::attach::Attachment;
+use crate::attach::{Attachment, PROGRAMS};
 use crate::config::Config;
 use crate::config_store::ConfigStore;
 use crate::environment::{Containers, Engine, EngineError, EnvironmentError, Keeper, OnPull, Wanted};
@@ -296,8 +296,12 @@ impl ServicesManager {
         let fabric = fabric.transpose()?;
         let config =
             Config { store: config, fabric: fabric.as_ref().map(Fabric::config), router: router.clone() };
-        let attachment =
-            Attachment { project: project.name().clone(), router: router.clone(), config: config.clone() };
+        let attachment = Attachment {
+            project: project.name().clone(),
+            router: router.clone(),
+            config: config.clone(),
+            places: Arc::new(Semaphore::new(PROGRAMS)),
+        };
         let recycling_due = first_look(manifest.services.values());
         let (asks, asked) = mpsc::channel(ASKS);
         let (inbox, inputs) = queue();

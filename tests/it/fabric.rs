@@ -532,6 +532,8 @@ fn tls_users_and_passwords_are_those_of_redis() {
     shop_up.wait_for("attic@");
     wait_for_service(&shop, "stock");
     assert_eq!(call(&shop, &["web", "level", "1"]), Ok(json!({ "sku": 1, "level": 3 })));
+    assert_eq!(call(&shop, &["web", "keep", "1"]), Ok(json!(null)));
+    assert_eq!(call(&shop, &["web", "kept"]), Ok(json!(1)));
     let wrong = member("wrong", &at("shop:hunter2"), "elsewhere: [stock]", WEB);
     let said = wrong.up().wait_for("fabric: cut off from");
     assert!(said.contains("Redis does not accept this user and password"), "{said}");

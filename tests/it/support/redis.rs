@@ -30,7 +30,7 @@ impl OwnRedis {
         Self::with(folder, port, own.into())
     }
 
-    /// One over TLS, for a user `shop` with the password `secret`, with a certificate that only its own authority vouches for:
+    /// One over TLS, for a user `shop` with the password `secret`, who may no more than the page says, with a certificate that only its own authority vouches for:
     /// the file of that is the second value.
     pub(crate) fn over_tls() -> (Self, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder can be made");
@@ -43,9 +43,12 @@ impl OwnRedis {
         let sign = ["x509", "-req", "-in", "redis.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2"];
         openssl(&folder, &[&sign[..], &["-extfile", "names", "-out", "redis.pem"]].concat());
         let (port, ca) = (free_port(), at("ca.pem"));
+        let page = include_str!("../../../docs/fabric.md");
+        let rule = page.lines().find_map(|line| line.strip_prefix("ACL SETUSER orchestrator on >PASSWORD "));
+        let rights = rule.expect("the page says it").replace("PREFIX", "orchestrator");
         let settings = format!(
             "port 0\ntls-port {port}\ntls-auth-clients no\ntls-cert-file redis.pem\ntls-key-file redis.key\n\
-             tls-ca-cert-file ca.pem\nuser default off\nuser shop on >secret ~* &* +@all\n"
+             tls-ca-cert-file ca.pem\nuser default off\nuser shop on >secret {rights}\n"
         );
         std::fs::write(at("redis.conf"), settings).expect("it is ours");
         let more = vec![at("redis.conf").display().to_string()];
