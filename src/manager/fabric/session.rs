@@ -226,7 +226,9 @@ impl<'a> Session<'a> {
         let heard = Heard { channel, from, seq: header.seq, time: header.time, begins_with_offer };
         match self.membership.admit(self.now(), now_millis(), heard) {
             Verdict::Counts => {
-                messages.into_iter().for_each(|(said, payload)| self.take(from, said, payload))
+                for (said, payload) in messages {
+                    self.take(from, said, payload);
+                }
             }
             Verdict::Own => {}
             Verdict::Refused(why) => self.tell_refused(why),

@@ -175,8 +175,12 @@ impl Cuttable {
             for caller in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let ways = [(&caller, &server), (&server, &caller)];
-                for (from, to) in ways.map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
-                {
+                for (from, to) in ways.map(|(from, to)| {
+                    (
+                        from.try_clone().expect("a descriptor is free"),
+                        to.try_clone().expect("a descriptor is free"),
+                    )
+                }) {
                     let cut = Arc::clone(&seen);
                     thread::spawn(move || carry(from, to, &cut));
                 }
@@ -191,7 +195,7 @@ impl Cuttable {
 
     /// From now on nothing passes, or everything again.
     pub(crate) fn cut(&self, cut: bool) {
-        *self.cut.0.lock().unwrap() = cut;
+        *self.cut.0.lock().expect("nobody has panicked") = cut;
         self.cut.1.notify_all();
     }
 }
@@ -199,7 +203,11 @@ impl Cuttable {
 fn carry(mut from: TcpStream, mut to: TcpStream, cut: &(Mutex<bool>, Condvar)) {
     let mut buffer = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        drop(cut.1.wait_while(cut.0.lock().unwrap(), |cut| *cut).unwrap());
+        drop(
+            cut.1
+                .wait_while(cut.0.lock().expect("nobody has panicked"), |cut| *cut)
+                .expect("nobody has panicked"),
+        );
         if to.write_all(&buffer[..count]).is_err() {
             break;
         }
