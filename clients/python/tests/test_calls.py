@@ -163,7 +163,7 @@ class Calls(FabricCase):
         await asyncio.wait_for(ended.wait(), 30)
         self.assertEqual(callers, [("@program@offering", "forever")])
 
-    async def test_a_late_answer_is_counted(self):
+    async def test_nothing_is_answered_to_who_has_given_up(self):
         go_on = asyncio.Event()
 
         async def stubborn():
@@ -173,11 +173,13 @@ class Calls(FabricCase):
                 await go_on.wait()
                 return 1
 
-        offering, calling, registered = await self.pair({"stubborn": stubborn})
+        offering, calling, registered = await self.pair({"stubborn": stubborn, "get": lambda: 1})
         await self.fails("timeout", calling.services.catalog.options(timeout=0.05).stubborn())
-        await eventually(lambda: registered.in_flight == 1)
+        self.assertEqual(registered.in_flight, 1)
         go_on.set()
-        await eventually(lambda: calling.counts["late"] == 1)
+        await eventually(lambda: registered.in_flight == 0)
+        self.assertEqual(await calling.services.catalog.get(), 1)
+        self.assertEqual(calling.counts["late"], 0)
 
     async def test_sending_wants_no_result(self):
         got, done = [], asyncio.Event()

@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
-from .client import Client, Options
+from .client import Client, Options, to_the_end
 from .config import Off
 from .errors import CallError
 from .lines import Asked, Delivered, Items, Line
@@ -92,15 +92,18 @@ class Attached(Client):
         finally:
             line.end(CallError("the connection to the orchestrator was closed", "unavailable"))
             self._become("down")
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                # It was lost already.
-                pass
+            await to_the_end(self._hang_up(tasks, writer))
+
+    async def _hang_up(self, tasks: List[asyncio.Task[None]], writer: asyncio.StreamWriter) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except OSError:
+            # It was lost already.
+            pass
 
     async def _upgrade(self) -> Tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_unix_connection(self.path, limit=LONGEST_LINE + 1)

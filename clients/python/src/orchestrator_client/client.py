@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Generator, List, NamedTuple, NoReturn, Optional, Set
+from typing import (
+    Any,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Dict,
+    Generator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Set,
+)
 
 from .config import Config, Off, Watchers
 from .errors import CallError
@@ -431,6 +444,20 @@ class Client:
 
     async def watch_config(self, service: str, watcher: Function) -> Off:
         raise NotImplementedError
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Does something even where it is cancelled meanwhile: what is half closed stays open."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _refuse_named(named: Dict[str, Any]) -> None:

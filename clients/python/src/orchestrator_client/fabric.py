@@ -9,7 +9,7 @@ import re
 import socket
 from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
-from .client import Client, Options
+from .client import Client, Options, to_the_end
 from .config import MOST_VALUES, Off
 from .errors import CallError
 from .lines import Items
@@ -93,7 +93,7 @@ class Fabric(Client):
             raise await session.ended
         finally:
             self._become("down")
-            await session.close()
+            await to_the_end(session.close())
 
     async def _leave(self) -> None:
         if self._session is not None and self._session.over is None:

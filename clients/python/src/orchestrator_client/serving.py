@@ -14,7 +14,7 @@ from typing import Any, AsyncGenerator, Callable, Dict, Generator, Iterable, Ite
 
 from .errors import CODES, CallError
 from .lines import Line, Served
-from .values import Message, check_pattern, covers, decode, encode, takes
+from .values import NOTHING, Message, Payload, check_pattern, covers, decode, encode, takes
 
 Function = Callable[..., Any]
 
@@ -224,7 +224,11 @@ class Server:
         self, invocation: Invocation, line: Line, offer: Offer, function: Function, arguments: List[Any]
     ) -> None:
         _current.set(invocation)
-        number, attached = invocation.id, invocation.attached
+
+        def fail(error: CallError) -> None:
+            if line.serving.get(invocation.id) is invocation:
+                _fail(line, invocation.id, error, invocation.attached)
+
         try:
             result = await self._runner.call(function, *arguments)
             if inspect.isasyncgen(result) or inspect.isgenerator(result):
@@ -232,33 +236,31 @@ class Server:
                     await self._exhaust(result)
                 else:
                     await self._stream(invocation, line, result)
-                    line.say({"type": "end", "id": number})
-                    return
-            if not invocation.one_way:
-                line.say({"type": "reply", "id": number}, encode(result))
+                    return self._answer(invocation, line, "end")
+            self._answer(invocation, line, "reply", NOTHING if invocation.one_way else encode(result))
         except asyncio.CancelledError:
-            # Where it is still listed, it was not its caller who has cancelled it.
-            if line.serving.get(number) is invocation:
-                _fail(line, number, CallError("it was cancelled", "cancelled", offer.name, invocation.method), attached)
-            return
+            fail(CallError("it was cancelled", "cancelled", offer.name, invocation.method))
         except Exception as error:
-            if invocation.one_way:
-                complain(f"{invocation.method}, called by {invocation.caller}, who wants no result,", error)
-            else:
-                _fail(line, number, _thrown(error, offer.name, invocation.method), attached)
-                return
-        if invocation.one_way and line.serving.get(number) is invocation:
-            line.say({"type": "reply", "id": number})
+            if not invocation.one_way:
+                return fail(_thrown(error, offer.name, invocation.method))
+            complain(f"{invocation.method}, called by {invocation.caller}, who wants no result,", error)
+            self._answer(invocation, line, "reply")
+
+    @staticmethod
+    def _answer(invocation: Invocation, line: Line, kind: str, payload: Payload = NOTHING) -> None:
+        """Says something of a call, unless nobody wants it any more."""
+        if line.serving.get(invocation.id) is invocation:
+            line.say({"type": kind, "id": invocation.id}, payload)
 
     async def _stream(self, invocation: Invocation, line: Line, values: Any) -> None:
         invocation.streams = True
-        line.say({"type": "stream", "id": invocation.id})
+        self._answer(invocation, line, "stream")
         items = values if inspect.isasyncgen(values) else self._runner.each(values)
         try:
             async for value in items:
                 payload = encode(value)
                 await invocation.room()
-                line.say({"type": "item", "id": invocation.id}, payload)
+                self._answer(invocation, line, "item", payload)
         finally:
             await items.aclose()
 

@@ -63,7 +63,8 @@ class Wire:
         await asyncio.wait_for(self._open(channels), self._timeout)
 
     async def _open(self, channels: Sequence[str]) -> None:
-        await asyncio.gather(self._saying.connect(), self._hearing.connect())
+        await self._saying.connect()
+        await self._hearing.connect()
         await self._hearing.send_command("SUBSCRIBE", *channels, check_health=False)
         for _ in channels:
             await self._hearing.read_response(disconnect_on_error=False)
