@@ -57,7 +57,11 @@ class Dying(FabricCase):
         one, two = self.program("one"), self.program("two")
         calling = await self.join("calling")
         await eventually(sees(calling, "work", 2))
+        first = [member for member in calling.members() if member.name == "one"][0]
         one.kill()
+        with redis.Redis(port=self.redis.port) as admin:
+            channel = f"{self.prefix}:0:to:{first.session}"
+            await eventually(lambda: admin.pubsub_numsub(channel)[0][1] == 0, "the end of a subscription")
         # Nothing has run there, so that the other one is asked at once, without a retry.
         self.assertEqual({(await calling.services.work.run(number))[0] for number in range(4)}, {"two"})
         two.kill()

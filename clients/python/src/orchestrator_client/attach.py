@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -112,7 +114,7 @@ class Attached(Client):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status = head.split("\r\n", 1)[0].split(" ")
             if len(status) < 2 or status[1] != "101":
-                raise ValueError(f"it answers {' '.join(status[1:]) or head!r} instead of letting a program attach")
+                raise ValueError(await _refusal(head, reader))
         except BaseException:
             writer.close()
             raise
@@ -333,3 +335,15 @@ class Attached(Client):
             self._watchers.remove(service, watcher)
 
         return off
+
+
+async def _refusal(head: str, reader: asyncio.StreamReader) -> str:
+    """What the orchestrator answers instead of letting a program attach."""
+    status = " ".join(head.split("\r\n", 1)[0].split(" ")[1:]) or "something else than HTTP"
+    length = re.search(r"\r\ncontent-length: *([0-9]{1,6})\r\n", head, re.IGNORECASE)
+    body = await reader.readexactly(int(length[1])) if length else b""
+    try:
+        why = str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        why = ""
+    return f"it answers {status}" + (f": {why}" if why else "")
