@@ -60,7 +60,7 @@ class Attached(Client):
         self._timeout = milliseconds(timeout, "timeout") / 1000
         self._line: Optional[Line] = None
         self._written: List[bytes] = []
-        self._wake = asyncio.Event()
+        self._wake: asyncio.Event
         self._lost: Optional[asyncio.Future[str]] = None
         self._rev = 0
         self._offers: Dict[int, asyncio.Future[None]] = {}

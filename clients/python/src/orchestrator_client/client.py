@@ -172,7 +172,8 @@ class Client:
         # No more is offered; and at last, nothing is said any more.
         self._closing = False
         self._closed = False
-        self._change = asyncio.Event()
+        # There may be no event loop yet, so this is made when the connection is.
+        self._change: asyncio.Event
 
     # What the program wants.
 
@@ -261,7 +262,7 @@ class Client:
     @property
     def counts(self) -> Dict[str, int]:
         """The packets that were refused, by kind; answers that came too late; events that were too many."""
-        return {**self._counts, "lost_events": self._listeners.lost}
+        return {**self._counts, "lost": self._listeners.lost}
 
     def members(self) -> List[MemberInfo]:
         """Who else is there."""
