@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import tempfile
 import unittest
 from unittest import mock
@@ -47,9 +48,19 @@ class Given(unittest.TestCase):
             with self.assertRaises(ValueError) as caught:
                 connect(redis="redis://user:secret@host:port/x", key=KEY)
             self.assertNotIn("secret", str(caught.exception))
-        with self.assertRaises(ValueError) as caught:
-            connect(redis="http://user:secret@host", key=KEY)
-        self.assertNotIn("secret", str(caught.exception))
+            with self.assertRaises(ValueError) as caught:
+                connect(redis="http://user:secret@host", key=KEY)
+            self.assertNotIn("secret", str(caught.exception))
+
+    def test_only_a_fabric_needs_redis_py(self):
+        modules = {name: None for name in sys.modules if name == "redis" or name.startswith("redis.")}
+        own = [f"orchestrator_client.{name}" for name in ("fabric", "session", "wire")]
+        with mock.patch.dict(sys.modules, {**modules, "redis": None, "redis.asyncio": None}):
+            for name in own:
+                sys.modules.pop(name, None)
+            with self.assertRaisesRegex(ImportError, r"pip install 'orchestrator-client\[fabric\]'"):
+                connect(redis=URL, key=KEY)
+            connect(socket="/no/such.sock")
 
     def test_where_the_socket_of_a_project_is(self):
         with mock.patch.dict(os.environ, {"XDG_RUNTIME_DIR": "/run/me"}):
