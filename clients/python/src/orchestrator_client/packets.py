@@ -115,7 +115,11 @@ class Guard:
             raise Refused("stale")
         seen = self._seen.get(header.session) or Seen({}, 0.0)
         last = seen.last.get(channel, 0)
-        if header.session in self._over or header.seq <= last:
+        if header.session in self._over:
+            # As long as it speaks it stays over: its next packet would look as if others had been lost before.
+            self._over[header.session] = time.monotonic()
+            raise Refused("replayed")
+        if header.seq <= last:
             raise Refused("replayed")
         now = time.monotonic()
         seen.last[channel] = header.seq

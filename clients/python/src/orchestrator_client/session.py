@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import Any, Coroutine, Dict, List, Optional, Protocol, Set, Tuple
+from collections import deque
+from typing import Any, Coroutine, Deque, Dict, List, Optional, Protocol, Set, Tuple
 
 from .errors import CallError
 from .lines import Delivered, Line
@@ -56,6 +57,7 @@ class Session:
         self._rev = 1
         self._seq: Dict[str, int] = {}
         self._queued: Dict[str, List[Tuple[bytes, Optional[Delivered]]]] = {}
+        self._flying: Dict[str, Deque[List[Delivered]]] = {}
         self._commands: List[Command] = []
         self._offered: Set[str] = {self.id}
         self._waiting: Set[asyncio.Future[Any]] = set()
@@ -214,14 +216,19 @@ class Session:
     def _packet(self, channel: str, messages: List[Tuple[bytes, Optional[Delivered]]]) -> Command:
         self._seq[channel] = seq = self._seq.get(channel, 0) + 1
         packet = self._seal.pack(channel, self.id, seq, (written for written, _ in messages))
-        wanted = [delivered for _, delivered in messages if delivered is not None]
+        flying = self._flying.setdefault(channel, deque())
+        flying.append([delivered for _, delivered in messages if delivered is not None])
 
         def published(count: Any) -> None:
             if isinstance(count, ResponseError):
                 return self.end(f"Redis refuses to publish: {count}")
-            for delivered in wanted:
+            for delivered in flying.popleft() if flying else ():
                 delivered(count)
             if count == 0 and channel != self._all:
+                # Whoever does not hear this packet hears none of those that are on their way behind it.
+                while flying:
+                    for delivered in flying.popleft():
+                        delivered(0)
                 self._gone(channel[len(self._to) :])
 
         return ("PUBLISH", channel, packet), published
@@ -321,8 +328,14 @@ class Session:
         """The own voice comes back: so all that was said before it has come, and who was silent is gone."""
         self._echo = now = time.monotonic()
         for member in list(self.members.values()):
-            if member.session != self.id and now - member.heard > member.timeout:
+            silent = now - member.heard
+            if member.session == self.id or silent <= member.timeout / 2:
+                continue
+            if silent > member.timeout:
                 self._gone(member.session)
+            else:
+                # It has left out a beat. If it is gone, this reaches nobody, and who waits for it learns that sooner.
+                self.say(member, {"type": "who"}, NOTHING)
 
     def _gone(self, session: str) -> None:
         """That session is over."""
@@ -334,6 +347,7 @@ class Session:
             self._offered.discard(session)
             channel = self._to + session
             self._seq.pop(channel, None)
+            self._flying.pop(channel, None)
             for _, delivered in self._queued.pop(channel, ()):
                 if delivered is not None:
                     delivered(0)
