@@ -4,6 +4,7 @@ import asyncio
 import collections
 import os
 import tempfile
+import time
 import unittest
 
 from support import CallError, FabricCase, Program, Redis, eventually, redis, sees
@@ -159,6 +160,17 @@ class RedisDying(FabricCase):
 
                 await eventually(healed)
                 self.assertEqual(await calling.services.catalog.options(retries=-1).get(), 1)
+
+    async def test_a_program_that_holds_itself_up(self):
+        offering, calling = [await self.join(name, timeout=0.3) for name in ("offering", "calling")]
+        await offering.register("catalog", {"get": lambda: 1})
+        for _ in range(3):
+            await eventually(sees(calling, "catalog"))
+            before = calling._session.id
+            # Nothing goes on in this process while it does something else.
+            time.sleep(0.5)
+            await eventually(lambda before=before: calling.status == offering.status == "up" and calling._session.id != before)
+        self.assertEqual(await calling.services.catalog.options(retries=-1).get(), 1)
 
     async def test_closing_while_it_is_down(self):
         server = Redis()

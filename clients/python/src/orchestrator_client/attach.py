@@ -9,7 +9,7 @@ import re
 import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
-from .client import Client, Options, to_the_end
+from .client import Client, Options
 from .config import Off
 from .errors import CallError
 from .lines import Asked, Delivered, Items, Line
@@ -27,6 +27,7 @@ from .values import (
     milliseconds,
     parse_line,
 )
+from .waiting import cancel, to_the_end, within
 
 HEAD = b"GET /v1/attach HTTP/1.1\r\nHost: orchestrator\r\nConnection: Upgrade\r\nUpgrade: orchestrator-link\r\n\r\n"
 
@@ -74,7 +75,7 @@ class Attached(Client):
     async def _live(self, first: asyncio.Future[None]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            reader, writer = await asyncio.wait_for(self._upgrade(), self._timeout)
+            reader, writer = await within(self._upgrade(), self._timeout)
         except (OSError, asyncio.TimeoutError, EOFError, ValueError) as error:
             what = str(error) or "it does not answer"
             raise CallError(f"there is no orchestrator to attach to at {self.path}: {what}", "unavailable") from None
@@ -97,9 +98,7 @@ class Attached(Client):
             await to_the_end(self._hang_up(tasks, writer))
 
     async def _hang_up(self, tasks: List[asyncio.Task[None]], writer: asyncio.StreamWriter) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await cancel(tasks)
         writer.close()
         try:
             await writer.wait_closed()
@@ -123,9 +122,11 @@ class Attached(Client):
     async def _begin(self, lost: asyncio.Future[str]) -> None:
         """Says again what the program offers and hears."""
         offer = asyncio.ensure_future(self._offer())
-        await asyncio.wait((offer, lost), return_when=asyncio.FIRST_COMPLETED)
-        if not offer.done():
+        try:
+            await asyncio.wait((offer, lost), return_when=asyncio.FIRST_COMPLETED)
+        finally:
             offer.cancel()
+        if lost.done():
             raise CallError(f"the orchestrator has hung up: {lost.result()}", "unavailable")
         offer.result()
         for event, group in self._listeners.keys():
@@ -227,9 +228,10 @@ class Attached(Client):
         services = [offer.described() for offer in self._server.offers.values()]
         line.say({"type": "offer", "rev": rev, "name": self.name, "services": services})
         try:
-            await asyncio.wait_for(future, self._timeout)
-        except asyncio.TimeoutError:
-            raise CallError("the orchestrator has not answered an offer in time", "timeout") from None
+            await asyncio.wait({future}, timeout=self._timeout)
+            if not future.done():
+                raise CallError("the orchestrator has not answered an offer in time", "timeout")
+            future.result()
         finally:
             self._offers.pop(rev, None)
 
@@ -303,10 +305,9 @@ class Attached(Client):
         """Waits for a connection, as long as there is time."""
         loop = asyncio.get_running_loop()
         while self.status != "up":
-            try:
-                await asyncio.wait_for(self._change.wait(), max(0.001, deadline - loop.time()))
-            except asyncio.TimeoutError:
-                raise CallError("there was no answer in time", "timeout") from None
+            left = deadline - loop.time()
+            if left <= 0 or not await self._until_changed(left):
+                raise CallError("there was no answer in time", "timeout")
 
     async def _emit(self, event: str, payload: Payload) -> int:
         return int(await self._ask({"type": "emit", "event": event}, payload))

@@ -10,7 +10,6 @@ from typing import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Dict,
     Generator,
     List,
@@ -26,6 +25,7 @@ from .lines import Items
 from .members import MemberInfo
 from .serving import Function, Listeners, Offer, Runner, Server, complain, current, methods_of
 from .values import Duration, Payload, check_pattern, check_service, encode, milliseconds
+from .waiting import cancel, within
 
 LONGEST_PAUSE = 5.0
 
@@ -289,10 +289,7 @@ class Client:
             await self._leave()
         mine = asyncio.current_task()
         left = [task for task in (self._keeping, *self._calls, *self._told) if task and task is not mine]
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        await cancel(left)
         self._become("down")
         self._runner.close()
 
@@ -373,8 +370,7 @@ class Client:
             await first
         except BaseException:
             self._closing = self._closed = True
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+            await cancel([self._keeping])
             self._runner.close()
             raise
 
@@ -393,6 +389,14 @@ class Client:
         """Whoever waits for somebody to call looks again."""
         self._change.set()
         self._change = asyncio.Event()
+
+    async def _until_changed(self, timeout: float) -> bool:
+        """Waits until somebody else could be called; whether that was in time."""
+        try:
+            await within(self._change.wait(), timeout)
+            return True
+        except asyncio.TimeoutError:
+            return False
 
     def _tell_watchers(self, service: str, name: str, value: Any) -> None:
         for watcher in self._watchers.of(service):
@@ -445,20 +449,6 @@ class Client:
 
     async def watch_config(self, service: str, watcher: Function) -> Off:
         raise NotImplementedError
-
-
-async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Does something even where it is cancelled meanwhile: what is half closed stays open."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 def _refuse_named(named: Dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import re
 import socket
 from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
-from .client import Client, Options, to_the_end
+from .client import Client, Options
 from .config import MOST_VALUES, Off
 from .errors import CallError
 from .lines import Items
@@ -18,6 +18,7 @@ from .packets import TAG, Guard, Seal
 from .serving import Function, Runner
 from .session import Session
 from .values import NOTHING, Duration, Message, Payload, decode, milliseconds
+from .waiting import to_the_end
 from .wire import FAILURES, Wire
 
 SHORTEST_KEY = 32
@@ -239,12 +240,8 @@ class Fabric(Client):
             return await asyncio.sleep(length)
         if length is not None:
             await asyncio.sleep(max(0.0, left))
-        elif left > 0:
-            try:
-                await asyncio.wait_for(self._change.wait(), left)
-                return
-            except asyncio.TimeoutError:
-                pass
+        elif left > 0 and await self._until_changed(left):
+            return
         raise CallError("there was no answer in time", "timeout")
 
     # Events.

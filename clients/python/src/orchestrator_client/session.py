@@ -14,6 +14,7 @@ from .members import Member
 from .packets import LONGEST_PACKET, Guard, Header, Refused, Seal, split
 from .serving import complain
 from .values import NOTHING, Message, Payload, frame
+from .waiting import cancel, within
 from .wire import FAILURES, Command, ResponseError, Wire
 
 # How long a session that begins waits for what the others offer: they answer at once, but one may just be dying.
@@ -113,7 +114,7 @@ class Session:
     async def leave(self) -> None:
         """Says goodbye, once all that was said before has gone."""
         try:
-            await asyncio.wait_for(self.deliver(None, {"type": "bye"}), self._timeout)
+            await within(self.deliver(None, {"type": "bye"}), self._timeout)
         except (CallError, asyncio.TimeoutError):
             # Nobody is there to hear it; the others notice without it, if later.
             pass
@@ -122,10 +123,7 @@ class Session:
     async def close(self) -> None:
         """Leaves neither a task nor a connection."""
         self.end("the program has closed it")
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel(self._tasks)
         await self._wire.close()
 
     # What is said.

@@ -8,6 +8,8 @@ from collections import deque
 from typing import Any, Callable, Deque, List, Sequence, Tuple
 from urllib.parse import urlsplit
 
+from .waiting import within
+
 try:
     from redis.asyncio import ConnectionPool
     from redis.asyncio.retry import Retry
@@ -40,6 +42,8 @@ class Wire:
                 retry_on_timeout=False,
                 health_check_interval=0,
                 socket_connect_timeout=timeout,
+                # How long a command may take is looked at from here: who only listens may hear nothing for long.
+                socket_timeout=None,
                 socket_keepalive=True,
                 protocol=2,
                 decode_responses=False,
@@ -60,7 +64,7 @@ class Wire:
 
     async def open(self, channels: Sequence[str]) -> None:
         """Connects both, and listens to these channels; what cannot be is a RedisError, OSError or TimeoutError."""
-        await asyncio.wait_for(self._open(channels), self._timeout)
+        await within(self._open(channels), self._timeout)
 
     async def _open(self, channels: Sequence[str]) -> None:
         await self._saying.connect()
