@@ -4,7 +4,7 @@
 //! A session lives from its first word until it says `bye`, is replaced, cannot be reached, or is silent for as long as it
 //! said that it might be. It never comes back, so what was recorded of it is worth nothing afterwards.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -93,6 +93,8 @@ pub enum Do {
     Ask(Session),
     /// This session is over.
     Forget(Session),
+    /// This session was silent for too long: it is over, and is told so, for it may not know.
+    Dismiss(Session),
 }
 
 /// The packets that did not count.
@@ -115,8 +117,8 @@ pub struct Counts {
 pub struct Membership {
     own: Session,
     sessions: BTreeMap<Session, Known>,
-    /// The sessions that are over, the latest last.
-    over: VecDeque<(Moment, Session)>,
+    /// The sessions that are over, and when they were last heard of.
+    over: BTreeMap<Session, Moment>,
     counts: Counts,
 }
 
@@ -138,7 +140,7 @@ impl Membership {
     /// Nobody else yet.
     #[must_use]
     pub fn new(own: Session) -> Self {
-        Self { own, sessions: BTreeMap::new(), over: VecDeque::new(), counts: Counts::default() }
+        Self { own, sessions: BTreeMap::new(), over: BTreeMap::new(), counts: Counts::default() }
     }
 
     /// Whether a packet counts. `clock` is this host's, in milliseconds since 1970-01-01 UTC.
@@ -150,7 +152,8 @@ impl Membership {
         if time.abs_diff(clock) > CLOCKS_APART {
             return self.refuse(Refused::Stale);
         }
-        if self.over.iter().any(|(_, session)| *session == from) {
+        if let Some(over) = self.over.get_mut(&from) {
+            *over = now;
             return self.refuse(Refused::Replayed);
         }
         let introduced = self.sessions.get(&from).is_some_and(|known| known.peer.is_some());
@@ -218,28 +221,39 @@ impl Membership {
 
     /// A session is over: it says so, or cannot be reached any more.
     pub fn end(&mut self, now: Moment, session: Session) -> Vec<Do> {
-        if session == self.own || self.over.iter().any(|(_, over)| *over == session) {
+        if session == self.own || self.over.contains_key(&session) {
             return Vec::new();
         }
-        self.over.push_back((now, session));
-        if self.over.len() > MOST {
-            self.over.pop_front();
+        if self.over.len() >= MOST
+            && let Some(oldest) =
+                self.over.iter().min_by_key(|(_, heard)| **heard).map(|(session, _)| *session)
+        {
+            self.over.remove(&oldest);
         }
+        self.over.insert(session, now);
         match self.sessions.remove(&session) {
             Some(Known { peer: Some(_), .. }) => vec![Do::Forget(session)],
             _ => Vec::new(),
         }
     }
 
-    /// Ends those that were silent for too long.
+    /// Ends those that were silent for too long, and asks those that have begun to be.
     pub fn expire(&mut self, now: Moment) -> Vec<Do> {
-        while self.over.front().is_some_and(|(at, _)| now.0.saturating_sub(at.0) > REMEMBERED) {
-            self.over.pop_front();
-        }
-        let silent = |known: &Known| now.0.saturating_sub(known.heard.0) > known.timeout;
+        self.over.retain(|_, heard| now.0.saturating_sub(heard.0) <= REMEMBERED);
+        let silence = |known: &Known| now.0.saturating_sub(known.heard.0);
+        // Whoever is killed is not heard any more, and not reached either: that is seen sooner.
+        let quiet = |known: &Known| known.peer.is_some() && silence(known) > known.timeout / 2;
+        let asked = self.sessions.iter().filter(|(_, known)| quiet(known) && silence(known) <= known.timeout);
+        let asked: Vec<_> = asked.map(|(session, _)| Do::Ask(*session)).collect();
+        let silent = |known: &Known| silence(known) > known.timeout;
         let silent: Vec<_> =
             self.sessions.iter().filter(|(_, known)| silent(known)).map(|(session, _)| *session).collect();
-        silent.into_iter().flat_map(|session| self.end(now, session)).collect()
+        let ended = silent.into_iter().flat_map(|session| self.end(now, session));
+        let dismissed = ended.map(|deed| match deed {
+            Do::Forget(session) => Do::Dismiss(session),
+            deed => deed,
+        });
+        dismissed.chain(asked).collect()
     }
 
     /// The packets that did not count.
@@ -381,12 +395,13 @@ mod tests {
         fabric.meet(2);
         fabric.meet(3);
         assert_eq!(fabric.hear(5000, Channel::All, 3, 1), Verdict::Counts);
-        assert_eq!(fabric.0.expire(Moment(6000)), []);
-        assert_eq!(fabric.0.expire(Moment(6001)), [Do::Forget(session(2))]);
+        assert_eq!(fabric.0.expire(Moment(3000)), []);
+        assert_eq!(fabric.0.expire(Moment(6000)), [Do::Ask(session(2))]);
+        assert_eq!(fabric.0.expire(Moment(6001)), [Do::Dismiss(session(2))]);
         assert_eq!(fabric.0.expire(Moment(6001)), []);
         assert_eq!(fabric.hear(6002, Channel::Own, 2, 2), Verdict::Refused(Refused::Replayed));
         // When it is not remembered any more, its packets are too old.
-        fabric.0.expire(Moment(6001 + REMEMBERED + 1));
+        fabric.0.expire(Moment(6002 + REMEMBERED + 1));
         let heard = Heard {
             channel: Channel::Own,
             from: session(2),
@@ -394,7 +409,7 @@ mod tests {
             time: CLOCK + 6000,
             begins_with_offer: true,
         };
-        let late = 6001 + REMEMBERED + 1;
+        let late = 6002 + REMEMBERED + 1;
         let verdict = fabric.0.admit(Moment(late), CLOCK + late, heard);
         assert_eq!(verdict, Verdict::Refused(Refused::Stale));
     }

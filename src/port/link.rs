@@ -210,6 +210,7 @@ impl Line<'_> {
             "beat" => FromOutside::Beat(Beat { rev: self.rev, load: self.load }),
             "who" => FromOutside::Who,
             "bye" => FromOutside::Bye,
+            "over" => FromOutside::Over,
             "event" => FromOutside::Event(Event {
                 event: needed(self.event, "event")?,
                 from: self.from,

@@ -45,7 +45,7 @@ fn every_wrong_call_is_answered_in_one_form_with_what_would_be_right() {
     assert_eq!(project.run(&["up", "-d"]).code, Some(0));
     let json = "content-type: application/json\n";
     let not_json = "the body does not say that it is JSON: add the header 'content-type: application/json'";
-    let paths = "there is nothing at this path: use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale, /v1/apply or /v1/shutdown";
+    let paths = "there is nothing at this path: use /v1/snapshot, /v1/snapshots, /v1/events, /v1/logs, /v1/services/VERB, /v1/services/SERVICE/METHOD, /v1/events/EVENT, /v1/reload, /v1/scale, /v1/apply, /v1/attach or /v1/shutdown";
     let verbs = "services have no such verb: use start, stop or restart";
     let cases = [
         (get("/v1/nope"), 404, paths),

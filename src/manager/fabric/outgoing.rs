@@ -38,6 +38,8 @@ struct Channel {
     outbox: Arc<Outbox>,
     /// The number of its last packet.
     seq: u64,
+    /// Whether there is nothing more to say than what waits.
+    last: bool,
 }
 
 /// A packet that has reached nobody: the session that it was for is over.
@@ -77,7 +79,23 @@ impl Outgoing {
 
     /// A session is over. Answers with the calls that it has not been told of.
     pub(super) fn forget(&self, session: Session) -> Vec<u64> {
-        self.channels().to.remove(&session).map(|channel| channel.outbox.close()).unwrap_or_default()
+        let mut channels = self.channels();
+        if channels.to.get(&session).is_some_and(|channel| channel.last) {
+            return Vec::new();
+        }
+        channels.to.remove(&session).map(|channel| channel.outbox.close()).unwrap_or_default()
+    }
+
+    /// A session is over, and may not know: it is told, and nothing else any more. Answers with the calls that it has not been
+    /// told of.
+    pub(super) fn dismiss(&self, session: Session) -> Vec<u64> {
+        let mut channels = self.channels();
+        let Some(channel) = channels.to.get_mut(&session) else { return Vec::new() };
+        let last = Arc::new(Outbox::telling(Arc::clone(&self.filled)));
+        let none = Payload::default();
+        let _ = last.queue_line(ToMember::Over.line(&none), none, None);
+        channel.last = true;
+        std::mem::replace(&mut channel.outbox, last).close()
     }
 
     /// Publishes what there is to say, as this session, until Redis does not take it any more. Tells who was not reached.
@@ -126,13 +144,15 @@ impl Channels {
     fn packets(&mut self, own: Session, seal: &Seal) -> Vec<Packet> {
         let to = self.to.iter_mut().map(|(session, channel)| (Some(*session), channel));
         let all = std::iter::once((None, &mut self.all)).chain(to);
-        all.filter_map(|(to, channel)| channel.packet(to, own, seal)).collect()
+        let packets = all.filter_map(|(to, channel)| channel.packet(to, own, seal)).collect();
+        self.to.retain(|_, channel| !channel.last);
+        packets
     }
 }
 
 impl Channel {
     fn new(name: String, filled: &Arc<Notify>) -> Self {
-        Self { name, outbox: Arc::new(Outbox::telling(Arc::clone(filled))), seq: 0 }
+        Self { name, outbox: Arc::new(Outbox::telling(Arc::clone(filled))), seq: 0, last: false }
     }
 
     fn packet(&mut self, to: Option<Session>, own: Session, seal: &Seal) -> Option<Packet> {

@@ -12,7 +12,7 @@ use orchestrator_core::routing::{Party, Peer};
 use orchestrator_core::supervisor::Moment;
 use orchestrator_port::LinkMessages;
 use orchestrator_port::message::link::{Beat, FromOutside, Offer, ToMember};
-use orchestrator_port::message::service::{FromService, Payload};
+use orchestrator_port::message::service::{FromService, LONGEST_PAYLOAD, Payload};
 use orchestrator_port::packet::NotOpened;
 use redis::Msg;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +38,9 @@ const TOGETHER: Duration = Duration::from_millis(10);
 /// How many packets are taken in before others have their turn.
 const BURST: usize = 64;
 
+/// The longest packet that is looked at: one with the longest message, and all that may be beside it.
+const LONGEST: usize = (LONGEST_PAYLOAD as usize) + (2 << 20);
+
 /// Why a session has ended.
 pub(super) enum Ended {
     /// The project ends.
@@ -55,6 +58,8 @@ pub(super) struct Session<'a> {
     membership: Membership,
     members: HashMap<Id, Member>,
     began: Instant,
+    /// When it said last that it lives.
+    beaten: Instant,
     /// The number of what was offered last, for members, and for the Router.
     rev: u64,
     offered: u64,
@@ -121,6 +126,7 @@ impl<'a> Session<'a> {
             membership: Membership::new(id),
             members: HashMap::new(),
             began: Instant::now(),
+            beaten: Instant::now(),
             rev: 1,
             offered,
             offer_due: None,
@@ -167,10 +173,7 @@ impl<'a> Session<'a> {
                     self.unreached(session, calls);
                     None
                 }
-                Turn::Beat => {
-                    self.beat();
-                    None
-                }
+                Turn::Beat => self.beat(),
                 Turn::Changed => {
                     self.offer_due = Some(Instant::now() + TOGETHER);
                     None
@@ -212,6 +215,9 @@ impl<'a> Session<'a> {
     fn hear(&mut self, message: &Msg) -> Option<String> {
         let name = message.get_channel_name();
         let channel = if name == self.settings.channel_of_all() { Channel::All } else { Channel::Own };
+        if message.get_payload_bytes().len() > LONGEST {
+            return self.refuse(Refused::Malformed);
+        }
         let packet = Bytes::copy_from_slice(message.get_payload_bytes());
         let opened = self.settings.seal.open(name, &packet);
         let (header, body) = match opened {
@@ -227,6 +233,9 @@ impl<'a> Session<'a> {
         match self.membership.admit(self.now(), now_millis(), heard) {
             Verdict::Counts => {
                 for (said, payload) in messages {
+                    if said == FromOutside::Over {
+                        return Some("another member had not heard of this one for too long".to_owned());
+                    }
                     self.take(from, said, payload);
                 }
             }
@@ -329,6 +338,10 @@ impl<'a> Session<'a> {
                 Do::Greet(session) => self.tell(session, &self.offer()),
                 Do::Ask(session) => self.tell(session, &ToMember::Who),
                 Do::Forget(session) => self.forget(session, Vec::new()),
+                Do::Dismiss(session) => {
+                    let not_begun = self.outgoing.dismiss(session);
+                    self.forget(session, not_begun);
+                }
             }
         }
     }
@@ -347,11 +360,17 @@ impl<'a> Session<'a> {
         self.forget(session, calls);
     }
 
-    fn beat(&mut self) {
+    /// Says that this member lives. Who could not say it in time was stopped itself, and is over for all others.
+    fn beat(&mut self) -> Option<String> {
+        let before = std::mem::replace(&mut self.beaten, Instant::now());
+        if before.elapsed() > self.settings.fabric.timeout {
+            return Some("this process was stopped for too long".to_owned());
+        }
         let deeds = self.membership.expire(self.now());
         self.perform(deeds);
         let load = self.settings.router.loads();
         self.outgoing.tell_all(&ToMember::Beat(Beat { rev: self.rev, load }), Payload::default());
+        None
     }
 
     fn offer_again(&mut self) {

@@ -31,6 +31,8 @@ pub enum FromOutside {
     Who,
     /// The session is over.
     Bye,
+    /// The receiver's session is over for the sender, which has heard nothing of it for too long.
+    Over,
     /// An event.
     Event(Event),
     /// A value of a service's configuration has changed.
@@ -163,6 +165,8 @@ pub enum ToMember {
     Who,
     /// The session is over.
     Bye,
+    /// The receiver's session is over for the sender, which has heard nothing of it for too long.
+    Over,
     /// A value of a service's configuration has changed.
     Config {
         /// Whose.

@@ -67,25 +67,29 @@ pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Fabric>
         field.bad_value(why, Hint::advise("add one, as in { redis: 'redis://127.0.0.1' }"), reader);
         return None;
     };
-    let mut fabric = read_url(&redis, reader).map(Fabric::at)?;
-    if let Some(field) = fields.get(&SECRET) {
-        fabric.key = read_key(&field, reader);
+    let redis = read_url(&redis, reader);
+    let key = fields.get(&SECRET).map(|field| read_key(&field, reader));
+    let ca = fields.get(&CA).map(|field| field.text("a path", reader));
+    let prefix = fields.get(&PREFIX).map(|field| read_prefix(&field, reader));
+    let timeout = fields.get(&TIMEOUT).map(|field| read_timeout(&field, reader));
+    let fabric = Fabric::at(redis?);
+    // What is written and wrong has been reported.
+    Some(Fabric {
+        key: key.flatten(),
+        ca: ca.flatten().map(|path| path.value.into()),
+        prefix: prefix.flatten().unwrap_or(fabric.prefix),
+        timeout: timeout.flatten().unwrap_or(fabric.timeout),
+        redis: fabric.redis,
+    })
+}
+
+fn read_timeout(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
+    let timeout = duration::read(field, reader)?.value;
+    if timeout < SHORTEST {
+        field.bad_value(ValueError::ShortTimeout, Hint::advise("write 500ms or more"), reader);
+        return None;
     }
-    if let Some(field) = fields.get(&CA) {
-        fabric.ca = Some(field.text("a path", reader)?.value.into());
-    }
-    if let Some(field) = fields.get(&PREFIX) {
-        fabric.prefix = read_prefix(&field, reader)?;
-    }
-    if let Some(field) = fields.get(&TIMEOUT) {
-        let timeout = duration::read(&field, reader)?;
-        if timeout.value < SHORTEST {
-            let why = ValueError::ShortTimeout;
-            field.bad_value(why, Hint::advise("write 500ms or more"), reader);
-        }
-        fabric.timeout = timeout.value;
-    }
-    Some(fabric)
+    Some(timeout)
 }
 
 fn read_url(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<RedisUrl> {

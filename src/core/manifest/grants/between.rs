@@ -47,6 +47,12 @@ fn names(raw: &RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) 
                 continue;
             }
             let hint = suggest::nearest_or_all(top, "the services", known.iter().copied());
+            let hint = hint.map(|hint| match hint {
+                Hint::OneOf { .. } => {
+                    Hint::Do(format!("{hint}; or, where it runs at others, 'elsewhere: [{top}]' at the top"))
+                }
+                hint => hint,
+            });
             let (service, target) = (named.written.value.clone(), talk.name.value.to_string());
             reader.report(&talk.name.place, ProblemKind::NoSuchService { service, target }, hint);
         }
