@@ -1,10 +1,12 @@
 // Packets: how messages are sealed for a channel, and what is refused (docs/fabric-protocol.md, "Packets").
 "use strict";
 
-const { createHmac, createSecretKey, timingSafeEqual } = require("node:crypto");
+const { createHmac, createSecretKey, hash, timingSafeEqual } = require("node:crypto");
 const { LONGEST_PAYLOAD } = require("./values.js");
 
 const TAG = 32;
+const BLOCK = 64;
+const SHORT = 8192;
 const LONGEST_LINE = 1024 * 1024;
 const LONGEST_AGE = 60_000;
 const MOST_IN_PACKET = 64 * 1024;
@@ -19,10 +21,24 @@ class Sealer {
   constructor(key, prefix, db) {
     const derived = createHmac("sha256", key).update(`orchestrator-fabric-1\n${prefix}\n${db}`).digest();
     this.key = createSecretKey(derived);
+    // The two hashes that HMAC-SHA256 consists of (RFC 2104), each with its block in front.
+    this.inner = Buffer.alloc(BLOCK + SHORT, 0x36);
+    this.outer = Buffer.alloc(BLOCK + TAG, 0x5c);
+    for (let at = 0; at < derived.length; at += 1) {
+      this.inner[at] ^= derived[at];
+      this.outer[at] ^= derived[at];
+    }
   }
 
   tag(about, bytes) {
-    return createHmac("sha256", this.key).update(about).update(bytes).digest();
+    const length = about.length + bytes.length;
+    if (hash === undefined || length > SHORT) return createHmac("sha256", this.key).update(about).update(bytes).digest();
+    // An Hmac object costs more than the hashing of a short packet, so where node can do without (from 20.12 on), there is none.
+    const { inner, outer } = this;
+    inner.set(about, BLOCK);
+    inner.set(bytes, BLOCK + about.length);
+    outer.set(hash("sha256", inner.subarray(0, BLOCK + length), "buffer"), BLOCK);
+    return hash("sha256", outer, "buffer");
   }
 
   // The next packet of a channel, of chunks that are texts and bytes and have `size` bytes together.
