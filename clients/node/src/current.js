@@ -18,6 +18,7 @@ class Invocation {
     this.cancelled = false;
     this.streams = false;
     this.counted = true;
+    this.wanted = true;
     this.nested = undefined;
     this.controller = undefined;
     this.wake = undefined;

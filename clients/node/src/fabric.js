@@ -79,7 +79,7 @@ class Fabric extends Surface {
     for (const peer of session.members.peers.values()) {
       peer.over = true;
       this.serving.lost(peer);
-      this.calls.lost(peer, `the connection to Redis was lost: ${said(error)}`);
+      this.calls.lost(peer, `this member's session was lost: ${said(error)}`);
     }
     if (!wasUp || this.left) return;
     this.notice("down", said(error));

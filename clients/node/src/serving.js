@@ -71,7 +71,7 @@ class Serving {
   add(name, object, maxInFlight) {
     if (this.services.has(name)) throw misuse(`the service '${name}' is registered already: close() that one first`);
     const methods = methodsOf(object, `the service '${name}'`);
-    const service = { name, methods, maxInFlight, running: 0, closing: false, streams: new Set(), idle: undefined };
+    const service = { name, methods, maxInFlight, running: 0, wanted: 0, closing: false, streams: new Set(), idle: undefined };
     this.services.set(name, service);
     return service;
   }
@@ -84,7 +84,7 @@ class Serving {
       if (this.#left(invocation)) this.link.fail(invocation.peer, invocation, error);
       this.#cancel(invocation);
     }
-    if (service.running > 0) await new Promise((resolve) => (service.idle = resolve));
+    if (service.wanted > 0) await new Promise((resolve) => (service.idle = resolve));
     if (this.services.get(service.name) === service) this.services.delete(service.name);
   }
 
@@ -109,6 +109,7 @@ class Serving {
       return refuse("service-error", `the arguments cannot be read: ${error.message}`);
     }
     service.running += 1;
+    service.wanted += 1;
     if (!oneWay || this.link.wholeOneWay) peer.served.set(id, invocation);
     if (oneWay && !this.link.wholeOneWay) this.link.answer(peer, id, "reply", "", []);
     let result;
@@ -134,7 +135,16 @@ class Serving {
     const { service } = invocation;
     service.running -= 1;
     service.streams.delete(invocation);
-    if (service.running === 0) service.idle?.();
+    this.#unwanted(invocation);
+  }
+
+  // Nobody waits for it any more, so the end of the service does not either.
+  #unwanted(invocation) {
+    if (!invocation.wanted) return;
+    invocation.wanted = false;
+    const { service } = invocation;
+    service.wanted -= 1;
+    if (service.wanted === 0) service.idle?.();
   }
 
   // Whether its result is still wanted; from now on it is not.
@@ -213,6 +223,7 @@ class Serving {
     invocation.cancelled = true;
     // A stream is left at once; anything else counts until it has really ended.
     if (invocation.streams) this.#release(invocation);
+    else this.#unwanted(invocation);
     invocation.controller?.abort();
     invocation.wake?.();
     if (invocation.nested !== undefined) {
