@@ -26,7 +26,7 @@ class Fabric extends Surface {
 
   constructor(settings) {
     super(settings);
-    this.sealer = new Sealer(settings.key, settings.prefix, settings.redis.db);
+    Object.defineProperty(this, "sealer", { value: new Sealer(settings.key, settings.prefix, settings.redis.db) });
     this.session = undefined;
     this.retriesElsewhere = false;
     this.grace = 0;

@@ -91,16 +91,17 @@ class Serving {
   // Somebody calls a method.
   invoke(peer, message, payload, from, oneWay) {
     const { id, service: name, method: called } = message;
+    // Nobody could tell to what the answer belongs.
+    if (!Number.isSafeInteger(id) || peer.served.has(id)) return;
     const service = this.services.get(name);
     const timeout = message.timeout >= 0 ? message.timeout : Infinity;
     const invocation = new Invocation(peer, id, service, called, from, timeout, oneWay);
     const refuse = (code, text) => this.link.fail(peer, invocation, { code, message: text, name: "", stack: "" }, true);
-    if (service === undefined) return refuse("not-found", `no service is named '${name}' here`);
+    if (service === undefined) return refuse("unavailable", `'${name}' is not offered here any more`);
     const method = service.methods.get(called);
     if (method === undefined) return refuse("not-found", `there is no method '${called}'`);
     if (service.closing) return refuse("unavailable", `${name} closes`);
     if (service.running >= service.maxInFlight) return refuse("overloaded", `${name} has as many calls under way as it takes`);
-    if (peer.served.has(id)) return;
     let values;
     try {
       values = decode(payload, message.json) ?? [];

@@ -278,7 +278,13 @@ class Session {
     else peer.toSeq = seq;
     peer.silence = 0;
     for (const { message, payload } of messages) {
-      this.#dispatch(peer, message, payload);
+      try {
+        this.#dispatch(peer, message, payload);
+      } catch (error) {
+        // What one member says must not end the program of another.
+        this.owner.refused("malformed");
+        this.owner.complain(`a message of ${peer.name}`, error);
+      }
       if (this.over || peer.over) return;
     }
     if (!peer.offered) this.post(peer, '{"type":"who"', "", NOTHING);
@@ -323,7 +329,8 @@ class Session {
     if (peer.over) return;
     if (peer.isSelf) return this.end(new Error("it does not hear itself any more"));
     this.members.remove(peer);
-    this.owner.lost(peer, why, unheard);
+    // What was not published yet has not reached it either.
+    this.owner.lost(peer, why, unheard ?? peer.channel.seq + 1);
     this.gathered?.();
   }
 

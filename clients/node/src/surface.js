@@ -2,6 +2,7 @@
 "use strict";
 
 const { EventEmitter } = require("node:events");
+const { inspect } = require("node:util");
 const { CallError, describe, misuse } = require("./errors.js");
 const { callOptions, eventName, known, label, count, serviceName, methodName, shown } = require("./options.js");
 const { Calls } = require("./calls.js");
@@ -17,7 +18,8 @@ class Surface {
 
   // `link` says how messages travel: see Calls and Serving.
   constructor(settings) {
-    this.settings = settings;
+    // Not shown with the rest: there is a key in it, and a password.
+    Object.defineProperty(this, "settings", { value: settings });
     this.tallies = { forged: 0, stale: 0, replayed: 0, stranger: 0, malformed: 0, late: 0, lost: 0 };
     this.calls = new Calls(this, this.tallies);
     this.serving = new Serving(this, (what, error) => this.complain(what, error));
@@ -27,6 +29,10 @@ class Surface {
     this.closing = undefined;
     this.#notices.setMaxListeners(0);
     if (settings.onStatus !== undefined) this.#notices.on("notice", settings.onStatus);
+  }
+
+  [inspect.custom]() {
+    return `${this.constructor.name} { name: ${shown(this.settings.name)}, status: ${shown(this.#status)} }`;
   }
 
   get status() {
