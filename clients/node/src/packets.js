@@ -24,21 +24,31 @@ class Sealer {
     // The two hashes that HMAC-SHA256 consists of (RFC 2104), each with its block in front.
     this.inner = Buffer.alloc(BLOCK + SHORT, 0x36);
     this.outer = Buffer.alloc(BLOCK + TAG, 0x5c);
+    this.found = Buffer.alloc(TAG);
     for (let at = 0; at < derived.length; at += 1) {
       this.inner[at] ^= derived[at];
       this.outer[at] ^= derived[at];
     }
   }
 
+  // The tag of some bytes, of whatever length.
   tag(about, bytes) {
-    const length = about.length + bytes.length;
-    if (hash === undefined || length > SHORT) return createHmac("sha256", this.key).update(about).update(bytes).digest();
-    // An Hmac object costs more than the hashing of a short packet, so where node can do without (from 20.12 on), there is none.
-    const { inner, outer } = this;
-    inner.set(about, BLOCK);
-    inner.set(bytes, BLOCK + about.length);
-    outer.set(hash("sha256", inner.subarray(0, BLOCK + length), "buffer"), BLOCK);
-    return hash("sha256", outer, "buffer");
+    return createHmac("sha256", this.key).update(about).update(bytes).digest();
+  }
+
+  // Leaves the tag that a packet should have in `found`. For a short packet without an Hmac object and without new buffers,
+  // which cost more than the hashing, where node can do that (from 20.12 on).
+  #find(about, packet) {
+    const { inner, outer, found } = this;
+    const length = BLOCK + about.length + packet.length - TAG;
+    if (hash === undefined || length > inner.length) {
+      this.tag(about, packet.subarray(TAG)).copy(found);
+      return;
+    }
+    about.copy(inner, BLOCK);
+    packet.copy(inner, BLOCK + about.length, TAG);
+    outer.latin1Write(hash("sha256", inner.subarray(0, length), "binary"), BLOCK);
+    found.latin1Write(hash("sha256", outer, "binary"), 0);
   }
 
   // The next packet of a channel, of chunks that are texts and bytes and have `size` bytes together.
@@ -55,14 +65,16 @@ class Sealer {
         at += chunk.byteLength;
       }
     }
-    this.tag(channel.mac, packet.subarray(TAG)).copy(packet);
+    this.#find(channel.mac, packet);
+    this.found.copy(packet);
     return packet;
   }
 
   // What is in a packet: { from, seq, messages }, or the reason why it is refused.
   open(channel, packet) {
     if (packet.length <= TAG) return "forged";
-    if (!timingSafeEqual(this.tag(channel.mac, packet.subarray(TAG)), packet.subarray(0, TAG))) return "forged";
+    this.#find(channel.mac, packet);
+    if (!timingSafeEqual(this.found, packet.subarray(0, TAG))) return "forged";
     try {
       const end = packet.indexOf(NEWLINE, TAG);
       const { v, from, seq, time } = JSON.parse(packet.latin1Slice(TAG, end));
