@@ -1,0 +1,2 @@
+// The same types for those who import.
+export * from "./index.js";
