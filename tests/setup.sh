@@ -10,6 +10,8 @@ command -v perl >/dev/null || missing+=(perl)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v dockerd >/dev/null || missing+=(docker.io)
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v openssl >/dev/null || missing+=(openssl)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq </dev/null || true
@@ -19,6 +21,14 @@ fi
 if command -v python3 >/dev/null && ! python3 -c 'import jsonschema, yaml' 2>/dev/null; then
   python3 -m pip install -q jsonschema pyyaml </dev/null >/dev/null 2>&1 ||
     { [ "$(id -u)" = 0 ] && apt-get install -y -qq python3-jsonschema python3-yaml </dev/null >/dev/null 2>&1; } || true
+fi
+# What the clients need to join a fabric.
+if command -v npm >/dev/null && [ ! -d clients/node/node_modules/ioredis ]; then
+  (cd clients/node && npm install --silent --no-audit --no-fund </dev/null >/dev/null 2>&1) || true
+fi
+if command -v python3 >/dev/null && ! python3 -c 'import redis' 2>/dev/null; then
+  python3 -m pip install -q 'redis>=5' </dev/null >/dev/null 2>&1 ||
+    { [ "$(id -u)" = 0 ] && apt-get install -y -qq python3-redis </dev/null >/dev/null 2>&1; } || true
 fi
 # A container engine, started here where none answers, and an image with what stock images have in them. No registry is
 # asked: the image is made of Debian packages.
@@ -38,7 +48,7 @@ if docker version >/dev/null 2>&1 && ! docker image inspect "$image" >/dev/null 
 fi
 docker version >/dev/null 2>&1 || echo 'setup: no container engine: the tests that need it are skipped'
 docker image inspect "$image" >/dev/null 2>&1 || echo "setup: no image $image: the tests that need it are skipped"
-for tool in node python3 perl; do
+for tool in node python3 perl redis-server openssl; do
   command -v "$tool" >/dev/null || echo "setup: no $tool: the tests that need it are skipped"
 done
 exit 0

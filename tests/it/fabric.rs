@@ -311,6 +311,29 @@ fn a_member_that_is_cut_off_goes_on_alone_and_comes_back() {
 }
 
 #[test]
+fn a_member_that_stood_still_begins_anew() {
+    if missing("redis-server", "a_member_that_stood_still_begins_anew") {
+        return;
+    }
+    let redis = OwnRedis::start();
+    let shop = member("shop", &redis.url(), "elsewhere: [stock]", WEB);
+    let attic = member("attic", &redis.url(), "", STOCK);
+    let mut attic_up = up(&attic);
+    let mut shop_up = up(&shop);
+    shop_up.wait_for("attic@");
+    wait_for_service(&shop, "stock");
+    assert_eq!(call(&shop, &["web", "level", "1"]), Ok(json!({ "sku": 1, "level": 3 })));
+    kill(attic_up.pid(), "STOP");
+    shop_up.wait_for("has left");
+    kill(attic_up.pid(), "CONT");
+    attic_up.wait_for("fabric: cut off from");
+    shop_up.wait_for("attic@");
+    wait_for_service(&shop, "stock");
+    assert_eq!(call(&shop, &["web", "level", "1"]), Ok(json!({ "sku": 1, "level": 3 })));
+    assert_eq!(fabric(&shop)["refused"]["stranger"], 0);
+}
+
+#[test]
 fn redis_may_be_started_again() {
     if missing("redis-server", "redis_may_be_started_again") {
         return;

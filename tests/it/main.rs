@@ -8,6 +8,7 @@ mod attach;
 mod backends;
 mod calls;
 mod cli;
+mod clients;
 mod control_api;
 mod docker;
 mod engine_errors;

@@ -231,9 +231,10 @@ class Fabric extends Surface {
     return receivers;
   }
 
-  #hearEvent(peer, { event, from, all, groups, granted, json }, payload) {
+  // Whoever has the key hears what it listens to: there is no manifest that would grant less.
+  #hearEvent(peer, { event, from, all, groups, json }, payload) {
     const { name } = this.settings;
-    if (typeof event !== "string" || !Array.isArray(granted) || !(granted.includes("*") || granted.includes(name))) return;
+    if (typeof event !== "string") return;
     const own = (Array.isArray(groups) ? groups : []).filter((one) => one?.[0] === name).map((one) => one[1]);
     this.listeners.hear(event, `${from}@${peer.name}`, all === true, own, payload, json);
   }

@@ -312,6 +312,8 @@ class Session {
         return this.#add(peer, this.#offer(), "", NOTHING);
       case "bye":
         return this.lose(peer, "it has left");
+      case "over":
+        return this.end(new Error(`${peer.name} had not heard of this program for too long`));
       default:
         this.owner.heard(peer, message, payload);
     }
@@ -348,7 +350,17 @@ class Session {
       if (peer.isSelf) continue;
       // When this program was held up itself, what the others have said in the meantime is still to be read.
       peer.silence += Math.min(silent, timeout / 2);
-      if (peer.silence >= peer.timeout) this.lose(peer, `nothing was heard of it for ${peer.timeout} ms`);
+      if (peer.silence >= peer.timeout) {
+        // It may live, and not know that it is over.
+        if (peer.heard) {
+          this.post(peer, '{"type":"over"', "", NOTHING);
+          this.#flush(peer);
+        }
+        this.lose(peer, `nothing was heard of it for ${peer.timeout} ms`);
+      } else if (peer.heard && peer.silence > peer.timeout / 2) {
+        // If it is gone, this reaches nobody, and who waits for it learns that sooner.
+        this.post(peer, '{"type":"who"', "", NOTHING);
+      }
     }
     this.members.forget();
     const load = this.owner.load();

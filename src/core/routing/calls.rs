@@ -89,6 +89,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let own = Moment(now.0.saturating_add(call.timeout.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT)));
         let deadline =
             parent.and_then(|parent| self.calls.get(&parent)).map_or(own, |parent| parent.deadline.min(own));
+        let elsewhere = self.lines.get(&line).is_some_and(Line::is_elsewhere);
         let number = self.number();
         let ongoing = Ongoing {
             caller: line,
@@ -101,7 +102,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             settled: false,
             payload,
             deadline,
-            timed: call.timeout.is_some(),
+            // Of a stream that goes to another member, the time is watched there.
+            timed: call.timeout.is_some() && !elsewhere,
             attempt: call.attempt,
             retries: call.retries,
             tried: BTreeSet::new(),

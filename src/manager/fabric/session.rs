@@ -60,6 +60,8 @@ pub(super) struct Session<'a> {
     began: Instant,
     /// When it said last that it lives.
     beaten: Instant,
+    /// When it last heard itself.
+    echoed: Instant,
     /// The number of what was offered last, for members, and for the Router.
     rev: u64,
     offered: u64,
@@ -127,6 +129,7 @@ impl<'a> Session<'a> {
             members: HashMap::new(),
             began: Instant::now(),
             beaten: Instant::now(),
+            echoed: Instant::now(),
             rev: 1,
             offered,
             offer_due: None,
@@ -239,7 +242,8 @@ impl<'a> Session<'a> {
                     self.take(from, said, payload);
                 }
             }
-            Verdict::Own => {}
+            // Its own words come back: the way through Redis is whole.
+            Verdict::Own => self.echoed = Instant::now(),
             Verdict::Refused(why) => self.tell_refused(why),
             Verdict::Gap => return Some("packets of another member were lost".to_owned()),
         }
@@ -365,6 +369,9 @@ impl<'a> Session<'a> {
         let before = std::mem::replace(&mut self.beaten, Instant::now());
         if before.elapsed() > self.settings.fabric.timeout {
             return Some("this process was stopped for too long".to_owned());
+        }
+        if self.echoed.elapsed() > self.settings.fabric.timeout {
+            return Some("Redis passes on nothing".to_owned());
         }
         let deeds = self.membership.expire(self.now());
         self.perform(deeds);

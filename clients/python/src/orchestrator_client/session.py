@@ -303,6 +303,8 @@ class Session:
                 self._introduce(member)
         elif kind == "bye":
             self._gone(session)
+        elif kind == "over":
+            self.end("another member had not heard of this one for too long")
         elif member is not None and not member.line.hear(message, data):
             self._owner.hear(member, message, data)
 
@@ -330,10 +332,18 @@ class Session:
             if member.session == self.id or silent <= member.timeout / 2:
                 continue
             if silent > member.timeout:
-                self._gone(member.session)
+                self._dismiss(member)
             else:
                 # It has left out a beat. If it is gone, this reaches nobody, and who waits for it learns that sooner.
                 self.say(member, {"type": "who"}, NOTHING)
+
+    def _dismiss(self, member: Member) -> None:
+        """It was silent for too long. It may live, and not know that it is over."""
+        over = frame({"type": "over"}, NOTHING)
+        told = self._packet(self._to + member.session, [(over, None)])
+        self._gone(member.session)
+        self._commands.append(told)
+        self._wake.set()
 
     def _gone(self, session: str) -> None:
         """That session is over."""

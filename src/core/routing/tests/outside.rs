@@ -157,6 +157,22 @@ fn who_is_called_decides_and_hands_nothing_on() {
 }
 
 #[test]
+fn a_stream_to_another_member_goes_on_until_that_one_has_enough() {
+    let mut world = World::new(&[("db", Permissions::default())]);
+    let (member, db) = (world.member(1, "one", &[]), world.replica(2, "db", 1));
+    let call = Call { timeout: Some(60_000), from: "web".into(), ..call(1, "db", "f") };
+    world.say(member, Said::Call(call), "");
+    let id = world.invocation();
+    world.say(db, Said::Stream { id }, "");
+    world.heard();
+    world.pass(100_000);
+    world.say(db, Said::Item { id }, "late");
+    assert_eq!(world.heard(), ["1 1: item late"]);
+    world.say(member, Said::Cancel { id: 1 }, "");
+    assert_eq!(world.heard(), ["2 cancel"]);
+}
+
+#[test]
 fn a_program_has_services_that_others_call() {
     let mut world = World::new(&[("web", friends(&["billing"]))]);
     let web = world.replica(1, "web", 1);
