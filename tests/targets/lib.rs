@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// All of them. Each has a program in `fuzz/fuzz_targets`.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "manifest",
         more_inputs: &["manifests", "tests/manifests"],
@@ -35,6 +35,8 @@ pub const TARGETS: [Target; 6] = [
     wire("gateway", wires::gateway),
     wire("keeper", wires::keeper),
     wire("host", wires::host),
+    wire("link", wires::link),
+    wire("packet", wires::packet),
 ];
 
 const fn wire(name: &'static str, run: fn(&[u8])) -> Target {

@@ -1,4 +1,5 @@
-//! What comes over the wires: messages of a connection, packets of the gateway and the keeper, lines of a host.
+//! What comes over the wires: messages of a connection, packets of the gateway and the keeper, lines of a host and of somebody
+//! outside, packets of a fabric.
 
 use bytes::Bytes;
 use orchestrator_core::permissions::Endpoint;
@@ -6,7 +7,10 @@ use orchestrator_port::gateway::{FromGateway, ToGateway};
 use orchestrator_port::keeper::{FromKeeper, ToKeeper};
 use orchestrator_port::launch::Ticket;
 use orchestrator_port::message::control::{FromRemote, ToRemote};
-use orchestrator_port::{Frame, FromHost, HostMessages};
+use orchestrator_port::message::link::FromOutside;
+use orchestrator_port::message::service::Payload;
+use orchestrator_port::packet::{Header, Seal};
+use orchestrator_port::{Frame, FromHost, HostMessages, LinkMessages};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -78,4 +82,38 @@ fn hear(pieces: &[&[u8]]) -> Option<Vec<FromHost>> {
         }
     }
     Some(heard)
+}
+
+/// What somebody outside says. The first byte tells where its bytes are cut.
+pub(crate) fn link(bytes: &[u8]) {
+    let Some((&cut, bytes)) = bytes.split_first() else { return };
+    let whole = listen(&[bytes]);
+    let (first, second) = bytes.split_at(usize::from(cut).min(bytes.len()));
+    assert_eq!(listen(&[first, second]), whole, "messages are the same however they are cut");
+}
+
+/// What is heard, and none where a rule was broken.
+fn listen(pieces: &[&[u8]]) -> Option<Vec<(FromOutside, Payload)>> {
+    let mut messages = LinkMessages::default();
+    let mut heard = Vec::new();
+    for piece in pieces {
+        messages.buffer(piece.len()).extend_from_slice(piece);
+        while let Some(message) = messages.next_message().ok()? {
+            heard.push(message);
+        }
+    }
+    for (_, payload) in &heard {
+        let length = payload.bytes.len() as u64;
+        assert!(payload.json.is_none_or(|json| json <= length), "{payload:?}");
+    }
+    Some(heard)
+}
+
+/// A packet of a fabric: nobody without the key makes one, and whoever has it can put anything into it.
+pub(crate) fn packet(bytes: &[u8]) {
+    let seal = Seal::new("a key that only the fuzzer has, and nobody else", "fuzz", 0);
+    assert!(seal.open("all", &Bytes::copy_from_slice(bytes)).is_err(), "it was made without the key");
+    let header = Header { v: 1, from: "0123456789abcdef".repeat(2), seq: 1, time: 2 };
+    let sealed = Bytes::from(seal.seal("all", &header, bytes));
+    assert_eq!(seal.open("all", &sealed), Ok((header, Bytes::copy_from_slice(bytes))));
 }

@@ -30,7 +30,8 @@ pub(crate) async fn run(loaded: &Loaded, project: &Project, args: &Args, context
         .arg(&loaded.file)
         .args(args.services.iter().map(ServiceName::as_str))
         .args(args.allow_unconfined.then_some("--allow-unconfined"))
-        .args(args.fabric.iter().flat_map(|redis| ["--fabric", redis.reveal()]))
+        // Arguments are everybody's to read, and there may be a password in it.
+        .envs(args.fabric.iter().map(|redis| (super::up::FABRIC, redis.reveal())))
         .arg("--detached")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

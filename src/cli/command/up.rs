@@ -37,6 +37,9 @@ use crate::writer::Writer;
 /// What keeps the meaning of images' names, beside the manifest.
 pub(super) const IMAGE_LOCK: &str = "orchestrator.lock";
 
+/// The variable that says the fabric's Redis.
+pub(super) const FABRIC: &str = "ORCHESTRATOR_FABRIC";
+
 /// How many complaints wait to be shown.
 const COMPLAINTS: usize = 16;
 
@@ -56,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["detach", "wait"])]
     watch: bool,
     /// Join the fabric of this Redis, as redis://127.0.0.1:6379/0, whatever the manifest says
-    #[arg(long, value_name = "ADDRESS", value_parser = redis_url)]
+    #[arg(long, value_name = "ADDRESS", value_parser = redis_url, env = FABRIC, hide_env_values = true)]
     pub(super) fabric: Option<RedisUrl>,
     /// How long to wait with --detach
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
