@@ -611,6 +611,19 @@ fn what_is_missing_or_wrong_is_said() {
     );
     alone.interrupt();
     assert_eq!(alone.end().0, Some(0));
+    // In the background, the address is in nobody's process list.
+    let mut up = project.command(&["up", "-d", "--fabric", "redis://:hunter2@127.0.0.1:1"]);
+    let said = Said::of(up.env("ORCHESTRATOR_FABRIC_KEY", KEY));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let pid = project.snapshot()["pid"].as_u64().expect("it runs");
+    let words = fs::read(format!("/proc/{pid}/cmdline")).expect("it is there");
+    assert!(!String::from_utf8_lossy(&words).contains("hunter2"));
+    let shown =
+        [project.run(&["events"]).out, project.run(&["fabric"]).out, project.run(&["ps", "--json"]).out];
+    assert!(shown[1].contains("redis://127.0.0.1:1, prefix 'other'"), "{shown:?}");
+    assert!(shown.iter().all(|shown| !shown.contains("hunter2") && !shown.contains(KEY)), "{shown:?}");
+    assert_eq!(project.run(&["down"]).code, Some(0));
+
     let plain_project =
         TestProject::new("  web: \n    runtime: js\n    code: |\n      export const f = () => 1\n");
     let mut up = plain_project.up();
