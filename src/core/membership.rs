@@ -231,10 +231,8 @@ impl Membership {
             self.over.remove(&oldest);
         }
         self.over.insert(session, now);
-        match self.sessions.remove(&session) {
-            Some(Known { peer: Some(_), .. }) => vec![Do::Forget(session)],
-            _ => Vec::new(),
-        }
+        // Also one that has made no offer: it may have been greeted.
+        self.sessions.remove(&session).map(|_| Do::Forget(session)).into_iter().collect()
     }
 
     /// Ends those that were silent for too long, and asks those that have begun to be.

@@ -68,8 +68,15 @@ impl ConfigStore {
 
     /// Keeps what a value is in a fabric, for when that cannot be asked. Nobody waits for it.
     pub(crate) fn mirror(&self, service: ServiceName, name: String, value: Option<Bytes>) {
-        let deed = value.map_or(Deed::Remove, Deed::Set);
-        self.request(service, name, deed, Box::new(|_| {}));
+        let (store, of, named) = (self.clone(), service.clone(), name.clone());
+        // What is kept already is not written again: that would take a disk.
+        let compare: Done = Box::new(move |kept| {
+            if kept.is_ok_and(|kept| kept != value) {
+                let deed = value.map_or(Deed::Remove, Deed::Set);
+                store.request(of, named, deed, Box::new(|_| {}));
+            }
+        });
+        self.get(service, name, compare);
     }
 
     /// Does something with a value that was [checked](check). `done` is called when that can be lost no more, on another thread,

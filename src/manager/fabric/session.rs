@@ -265,8 +265,8 @@ impl<'a> Session<'a> {
                         service.load = load.get(&service.name).copied().unwrap_or_default();
                     }
                     member.wire.tell_loads(load);
+                    self.show(from);
                 }
-                self.show();
                 self.membership.beat(from, rev)
             }
             FromOutside::Who => {
@@ -333,7 +333,7 @@ impl<'a> Session<'a> {
         if let Some(member) = self.members.get(&from) {
             member.wire.offer(services, hears);
         }
-        self.show();
+        self.show(from);
     }
 
     fn perform(&mut self, deeds: Vec<Do>) {
@@ -355,7 +355,7 @@ impl<'a> Session<'a> {
         if let Some(Member { peer: Peer { name, host }, wire, .. }) = self.members.remove(&session) {
             wire.lose(not_begun);
             self.settings.tell(FabricNews::Left { member: format!("{name}@{host}") });
-            self.show();
+            self.show(session);
         }
     }
 
@@ -473,20 +473,28 @@ impl<'a> Session<'a> {
         self.settings.view.lock().unwrap_or_else(PoisonError::into_inner).refused = self.membership.counts();
     }
 
-    /// Shows who is there.
-    fn show(&self) {
-        let mut members: Vec<_> = self
-            .members
-            .iter()
-            .map(|(session, Member { peer, services, .. })| MemberView {
-                session: session.to_string(),
-                name: peer.name.clone(),
-                host: peer.host.clone(),
-                services: services.clone(),
-            })
-            .collect();
-        members.sort_by(|one, other| (&one.name, &one.session).cmp(&(&other.name, &other.session)));
-        self.settings.view.lock().unwrap_or_else(PoisonError::into_inner).members = members;
+    /// Shows what a member is now, or that it is not there.
+    fn show(&self, session: Id) {
+        let shown = self.members.get(&session).map(|Member { peer, services, .. }| MemberView {
+            session: session.to_string(),
+            name: peer.name.clone(),
+            host: peer.host.clone(),
+            services: services.clone(),
+        });
+        let mut view = self.settings.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = session.to_string();
+        let place = view.members.iter().position(|member| member.session == id);
+        match (place, shown) {
+            (Some(place), Some(shown)) => view.members[place] = shown,
+            (Some(place), None) => drop(view.members.remove(place)),
+            (None, Some(shown)) => {
+                let place = view
+                    .members
+                    .partition_point(|other| (&other.name, &other.session) < (&shown.name, &shown.session));
+                view.members.insert(place, shown);
+            }
+            (None, None) => {}
+        }
     }
 
     fn now(&self) -> Moment {
