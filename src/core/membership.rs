@@ -52,8 +52,19 @@ pub struct Heard {
     pub seq: u64,
     /// The sender's clock.
     pub time: u64,
-    /// Whether its first message is an `offer`.
-    pub begins_with_offer: bool,
+    /// What its first message is.
+    pub begins: Begins,
+}
+
+/// What the first message of a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// What its sender has.
+    Offer,
+    /// That the receiver's session is over for the sender.
+    Over,
+    /// Something else.
+    Other,
 }
 
 /// Why a packet does not count.
@@ -80,6 +91,10 @@ pub enum Verdict {
     Own,
     /// It does not count.
     Refused(Refused),
+    /// Its session is over, and does not seem to know: it is to be told.
+    Over,
+    /// This session is over for the sender.
+    Dismissed,
     /// Others before it are lost: nothing more is to be expected of this session.
     Gap,
 }
@@ -137,27 +152,31 @@ struct Known {
 }
 
 impl Membership {
-    /// Nobody else yet.
+    /// Nobody else yet. `counts` are those of the session before.
     #[must_use]
-    pub fn new(own: Session) -> Self {
-        Self { own, sessions: BTreeMap::new(), over: BTreeMap::new(), counts: Counts::default() }
+    pub fn new(own: Session, counts: Counts) -> Self {
+        Self { own, sessions: BTreeMap::new(), over: BTreeMap::new(), counts }
     }
 
     /// Whether a packet counts. `clock` is this host's, in milliseconds since 1970-01-01 UTC.
     pub fn admit(&mut self, now: Moment, clock: u64, heard: Heard) -> Verdict {
-        let Heard { channel, from, seq, time, begins_with_offer } = heard;
+        let Heard { channel, from, seq, time, begins } = heard;
         if from == self.own {
             return Verdict::Own;
         }
         if time.abs_diff(clock) > CLOCKS_APART {
             return self.refuse(Refused::Stale);
         }
-        if let Some(over) = self.over.get_mut(&from) {
-            *over = now;
-            return self.refuse(Refused::Replayed);
+        if channel == Channel::Own && begins == Begins::Over {
+            // It would be worth nothing a second time: then this session is over already.
+            return Verdict::Dismissed;
+        }
+        if self.over.contains_key(&from) {
+            self.refuse(Refused::Replayed);
+            return Verdict::Over;
         }
         let introduced = self.sessions.get(&from).is_some_and(|known| known.peer.is_some());
-        if channel == Channel::Own && !introduced && !begins_with_offer {
+        if channel == Channel::Own && !introduced && begins != Begins::Offer {
             return self.refuse(Refused::Stranger);
         }
         if self.sessions.len() >= MOST && !self.sessions.contains_key(&from) {
@@ -202,6 +221,10 @@ impl Membership {
     /// A session says what it has: in this revision, as this member, which may be silent for so many milliseconds.
     pub fn offer(&mut self, from: Session, rev: u64, peer: Peer, timeout: u64) -> Vec<Do> {
         let Some(known) = self.sessions.get_mut(&from) else { return Vec::new() };
+        if known.peer.is_some() && rev < known.rev {
+            // It has come over another channel than a newer one.
+            return Vec::new();
+        }
         known.peer = Some(peer);
         known.rev = rev;
         known.timeout = timeout.clamp(*TIMEOUTS.start(), *TIMEOUTS.end());
@@ -317,19 +340,30 @@ mod tests {
 
     impl Fabric {
         fn new() -> Self {
-            Self(Membership::new(session(1)))
+            Self(Membership::new(session(1), Counts::default()))
         }
 
         fn hear(&mut self, now: u64, channel: Channel, from: u128, seq: u64) -> Verdict {
             let from = session(from);
-            let heard = Heard { channel, from, seq, time: CLOCK + now, begins_with_offer: seq == 1 };
+            let heard = Heard {
+                channel,
+                from,
+                seq,
+                time: CLOCK + now,
+                begins: if seq == 1 { Begins::Offer } else { Begins::Other },
+            };
             self.0.admit(Moment(now), CLOCK + now, heard)
         }
 
         /// A session that has made its offer.
         fn meet(&mut self, number: u128) -> Vec<Do> {
             assert_eq!(self.hear(0, Channel::Own, number, 1), Verdict::Counts);
-            self.0.offer(session(number), 1, Peer { name: "a".into(), host: "h".into() }, 6000)
+            self.0.offer(
+                session(number),
+                1,
+                Peer { name: "a".into(), host: "h".into(), session: String::new() },
+                6000,
+            )
         }
     }
 
@@ -361,10 +395,20 @@ mod tests {
             "that of everybody may be joined late"
         );
         assert_eq!(fabric.0.end(Moment(2), session(2)), [Do::Forget(session(2))]);
-        assert_eq!(fabric.hear(3, Channel::Own, 2, 3), Verdict::Refused(Refused::Replayed), "it is over");
-        assert_eq!(fabric.hear(3, Channel::All, 2, 12), Verdict::Refused(Refused::Replayed));
+        assert_eq!(fabric.hear(3, Channel::Own, 2, 3), Verdict::Over, "it is over, and is told");
+        assert_eq!(fabric.hear(3, Channel::All, 2, 12), Verdict::Over);
         assert_eq!(fabric.0.counts().replayed, 4);
         assert_eq!(fabric.0.counts().forged, 0);
+    }
+
+    #[test]
+    fn who_is_told_that_it_is_over_believes_it_whatever_it_knows() {
+        let mut fabric = Fabric::new();
+        let over = |channel, time| Heard { channel, from: session(9), seq: 7, time, begins: Begins::Over };
+        assert_eq!(fabric.0.admit(Moment(0), CLOCK, over(Channel::Own, CLOCK)), Verdict::Dismissed);
+        let old = over(Channel::Own, CLOCK - CLOCKS_APART - 1);
+        assert_eq!(fabric.0.admit(Moment(0), CLOCK, old), Verdict::Refused(Refused::Stale));
+        assert_eq!(fabric.0.admit(Moment(0), CLOCK, over(Channel::All, CLOCK)), Verdict::Counts);
     }
 
     #[test]
@@ -381,7 +425,7 @@ mod tests {
         assert_eq!(fabric.hear(0, Channel::All, 1, 1), Verdict::Own);
         for time in [CLOCK - CLOCKS_APART - 1, CLOCK + CLOCKS_APART + 1] {
             let heard =
-                Heard { channel: Channel::All, from: session(3), seq: 1, time, begins_with_offer: true };
+                Heard { channel: Channel::All, from: session(3), seq: 1, time, begins: Begins::Offer };
             assert_eq!(fabric.0.admit(Moment(0), CLOCK, heard), Verdict::Refused(Refused::Stale));
         }
         assert_eq!((fabric.0.counts().stranger, fabric.0.counts().stale), (1, 2));
@@ -397,7 +441,7 @@ mod tests {
         assert_eq!(fabric.0.expire(Moment(6000)), [Do::Ask(session(2))]);
         assert_eq!(fabric.0.expire(Moment(6001)), [Do::Dismiss(session(2))]);
         assert_eq!(fabric.0.expire(Moment(6001)), []);
-        assert_eq!(fabric.hear(6002, Channel::Own, 2, 2), Verdict::Refused(Refused::Replayed));
+        assert_eq!(fabric.hear(6002, Channel::Own, 2, 2), Verdict::Over);
         // When it is not remembered any more, its packets are too old.
         fabric.0.expire(Moment(6002 + REMEMBERED + 1));
         let heard = Heard {
@@ -405,7 +449,7 @@ mod tests {
             from: session(2),
             seq: 1,
             time: CLOCK + 6000,
-            begins_with_offer: true,
+            begins: Begins::Offer,
         };
         let late = 6002 + REMEMBERED + 1;
         let verdict = fabric.0.admit(Moment(late), CLOCK + late, heard);

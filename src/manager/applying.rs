@@ -180,15 +180,15 @@ impl ServicesManager {
     pub(crate) fn apply(&mut self, ask: ApplyAsk) {
         let ApplyAsk { prepared, dry_run, wait, answer } = ask;
         let steps = self.steps_to(&prepared);
-        if steps.is_ok() && !dry_run {
-            // Nothing is done for that.
-            self.router.expect(prepared.manifest.elsewhere.clone());
-        }
+        let elsewhere = prepared.manifest.elsewhere.clone();
         let begun = match steps {
             Ok(steps) if dry_run || steps.is_empty() => Ok((steps, None)),
             Ok(steps) => self.take_steps(prepared, &steps).map(|goal| (steps, Some(goal).filter(|_| wait))),
             Err(error) => Err(error),
         };
+        if begun.is_ok() && !dry_run {
+            self.router.expect(elsewhere);
+        }
         // The asker may have gone: then nobody wants the answer.
         match begun {
             Ok((steps, Some(goal))) => self.answer_when(goal, steps, answer),

@@ -93,6 +93,9 @@ pub enum ProblemKind {
         /// Where it is missing.
         owner: Owner,
     },
+    /// A service that is both here and elsewhere.
+    #[error("service '{0}' is listed as running elsewhere, and is one of this manifest")]
+    HereAndElsewhere(String),
     /// Two keys that exclude each other.
     #[error("{owner} has both '{one}' and '{other}'")]
     Excluded {
@@ -523,6 +526,9 @@ pub enum ValueError {
     /// A time-out that would expire while all is well.
     #[error("it is too short for a busy host")]
     ShortTimeout,
+    /// A time-out that nobody waits for.
+    #[error("others wait no longer than 10m")]
+    LongTimeout,
     /// Nobody who could call.
     #[error(transparent)]
     Caller(#[from] CallerError),

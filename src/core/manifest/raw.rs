@@ -1,7 +1,6 @@
 //! [`RawManifest`]: what was written, key by key, each value with its place. Every value is of its own type here, but
 //! nothing has been compared with anything else: defaults, files, plugins and other services come with resolving.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ pub(crate) struct RawManifest {
     pub(crate) sandbox: Option<Placed<Sandbox>>,
     pub(crate) on_give_up: Option<Placed<OnGiveUp>>,
     pub(crate) fabric: Option<Fabric>,
-    pub(crate) elsewhere: BTreeSet<ServiceName>,
+    pub(crate) elsewhere: Vec<Placed<ServiceName>>,
     /// The services in the order of the file.
     pub(crate) services: Vec<NamedService>,
 }

@@ -44,7 +44,12 @@ pub(crate) fn resolve(mut raw: RawManifest, around: &Surroundings<'_>, reader: &
         let hint = Hint::advise("remove one of these dependencies");
         reader.report(&cycle.place, ProblemKind::Cycle { path: cycle.path }, hint);
     }
+    for here in raw.elsewhere.iter().filter(|name| services.contains_key(&name.value)) {
+        let hint = Hint::advise("remove it here: other members may have it all the same");
+        reader.report(&here.place, ProblemKind::HereAndElsewhere(here.value.to_string()), hint);
+    }
     let RawManifest { name, mut fabric, elsewhere, .. } = raw;
+    let elsewhere = elsewhere.into_iter().map(|name| name.value).collect();
     if let Some(ca) = fabric.as_mut().and_then(|fabric| fabric.ca.as_mut()) {
         *ca = around.folder.join(&*ca);
     }

@@ -40,7 +40,10 @@ fn with_surroundings<T>(look: &dyn Fn(&Path) -> OnDisk, deed: impl FnOnce(&Surro
     .into_iter()
     .map(|spec| (spec.name.to_string(), spec))
     .collect();
-    let variables = BTreeMap::from([("SET".to_owned(), "set".to_owned())]);
+    let variables = BTreeMap::from([
+        ("SET".to_owned(), "set".to_owned()),
+        ("FABRIC_KEY".to_owned(), "what all members of a fabric have and nobody else".to_owned()),
+    ]);
     let surroundings = Surroundings {
         folder: Path::new("/shop"),
         project: ServiceName::parse("shop").unwrap(),

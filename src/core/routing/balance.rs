@@ -45,9 +45,9 @@ pub(super) fn choose<L: Copy>(
     if let Some(key) = key {
         let far = left.clone().any(|candidate| matches!(candidate.place, Place::There(_)));
         let by_member = |place: &Place<'_>| match place {
-            _ if !far => 0,
+            _ if !far => (0, 0),
             Place::There(peer) => member_weight(key, peer),
-            Place::Here(_) => own.map_or(0, |own| member_weight(key, own)),
+            Place::Here(_) => own.map_or((0, 0), |own| member_weight(key, own)),
         };
         let by_replica = |place: &Place<'_>| match place {
             Place::There(_) => 0,
@@ -70,10 +70,14 @@ fn weight(key: &str, index: u32) -> u64 {
     hasher.finish()
 }
 
-/// As `docs/fabric-protocol.md` has it: 6 bytes, which every language has a number for.
-fn member_weight(key: &str, Peer { name, host }: &Peer) -> u64 {
-    let digest = Sha256::digest(format!("{key}\n{name}@{host}"));
-    digest.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+/// As `docs/fabric-protocol.md` has it: 6 bytes, which every language has a number for. Members of the same name and host are told
+/// apart by their sessions.
+fn member_weight(key: &str, Peer { name, host, session }: &Peer) -> (u64, u64) {
+    let number = |text: String| {
+        let digest = Sha256::digest(text);
+        digest.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    (number(format!("{key}\n{name}@{host}")), number(format!("{key}\n{session}")))
 }
 
 #[cfg(test)]
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_key_goes_to_the_same_member_whoever_asks() {
-        let peer = |name: &str| Peer { name: name.into(), host: "h".into() };
+        let peer = |name: &str| Peer { name: name.into(), host: "h".into(), session: name.into() };
         let (one, two) = (peer("one"), peer("two"));
         let place = |place, line| Candidate { line, place, score: 0, tried: false };
         for key in (0..100).map(|key| key.to_string()) {
@@ -133,7 +137,14 @@ mod tests {
             assert_eq!(of_one, choose(&seen_by_two, Some(&key), Some(&two), 1), "{key}");
         }
         // What other programs compute, too.
-        assert_eq!(member_weight("k", &one), MEMBER_WEIGHT);
+        assert_eq!(member_weight("k", &one).0, MEMBER_WEIGHT);
+        let twins = ["a", "b"].map(|session| Peer { session: session.into(), ..one.clone() });
+        let of = |key: &str| {
+            choose(&twins.each_ref().map(|twin| place(Place::There(twin), twin)), Some(key), None, 0)
+        };
+        let first =
+            (0..100).filter(|key| of(&key.to_string()).is_some_and(|twin| twin.session == "a")).count();
+        assert!((20..80).contains(&first), "twins share the keys: {first}");
     }
 
     /// `printf 'k\none@h' | sha256sum | cut -c1-12`

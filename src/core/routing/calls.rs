@@ -22,6 +22,9 @@ const WINDOW: u32 = 8;
 /// The most credit that a stream can have.
 const MOST_CREDIT: u32 = 1 << 16;
 
+/// How long a call that was refused everywhere waits before it is tried again, in milliseconds.
+const PAUSE: u64 = 100;
+
 /// Why a call is not made, in kind and in words.
 pub(super) type Refusal = (Code, String);
 
@@ -140,7 +143,8 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         let target = ServiceName::parse(&call.service).ok().filter(|name| self.is_known(name, elsewhere));
         let Some(target) = target else {
             let mut message = format!("no service is named '{}'", call.service);
-            if let Some(near) = self.nearest_service(&call.service) {
+            // Another member is told of nothing that it may not see.
+            if let Some(near) = self.nearest_service(&call.service).filter(|_| !elsewhere) {
                 message += &format!("; did you mean '{near}'?");
             }
             return Err((Code::NotFound, message));
@@ -197,8 +201,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         call.state = State::UnderWay { line, invocation, until, stream: None };
         call.tried.insert(line);
         let (caller, id, one_way) = (call.caller, call.id, call.one_way);
-        let settle = one_way && !std::mem::replace(&mut call.settled, one_way);
         let outside = self.lines.get(&line).is_some_and(|state| state.service().is_none());
+        // Who is outside says itself that it was given to a replica.
+        let settle = one_way && !outside && !std::mem::replace(&mut call.settled, true);
         // Who is outside may answer that it has not begun.
         let payload = if call.retries == 0 && !outside {
             std::mem::take(&mut call.payload)
@@ -290,6 +295,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         } else if self.again(number) {
             // Not at once: who has just refused would be asked again without end.
             self.parked.entry(target).or_default().push_back(number);
+            self.due.insert(Due { at: Moment(now.0.saturating_add(PAUSE)), call: number });
         } else if let Some(call) = self.end(number)
             && !call.settled
         {
@@ -378,7 +384,7 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             Party::Replica(replica) => replica.to_string(),
             Party::Operator => "operator".to_owned(),
             Party::Program(name) => name.clone(),
-            Party::Member(Peer { name, host }) => format!("{name}@{host}"),
+            Party::Member(Peer { name, host, .. }) => format!("{name}@{host}"),
         };
         let Some(call) = self.calls.get_mut(&number) else { return };
         let streams = matches!(call.state, State::UnderWay { stream: Some(_), .. });
@@ -410,6 +416,11 @@ impl<P: Clone + Default + Weigh> Routing<P> {
             self.cancel_invocation(due.call);
             let taken = "there was no answer in time";
             return self.fail(due.call, Code::Timeout, taken.to_owned());
+        }
+        if let State::Parked = call.state {
+            // Whoever had refused it may take it now.
+            self.freed.insert(call.target.clone());
+            return;
         }
         let State::UnderWay { until: Some(until), .. } = call.state else { return };
         if until > now {
@@ -501,6 +512,10 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         state.serving_bytes -= weight;
         if let Some(offered) = state.offers.get_mut(target) {
             offered.ours = offered.ours.saturating_sub(1);
+        }
+        if !self.parked.is_empty() {
+            // What is under way to somebody outside is limited for all of their services together.
+            self.freed.extend(state.offers.keys().cloned());
         }
         true
     }

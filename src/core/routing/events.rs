@@ -90,6 +90,10 @@ impl<P: Clone + Default + Weigh> Routing<P> {
                 return self.refuse(line, id, Fault::new(Code::NotFound, error.to_string()));
             }
         };
+        if group.as_ref().is_some_and(|group| group.len() > Pattern::LONGEST) {
+            let message = format!("the name of a group has at most {} bytes", Pattern::LONGEST);
+            return self.refuse(line, id, Fault::new(Code::TooLarge, message));
+        }
         let Some(state) = self.lines.get_mut(&line) else { return };
         let subscription = Subscription { pattern, group };
         if state.subscriptions.contains(&subscription) {
@@ -106,8 +110,9 @@ impl<P: Clone + Default + Weigh> Routing<P> {
 
     pub(super) fn unsubscribe(&mut self, line: LineId, id: u64, event: &str, group: Option<&str>) {
         if let (Some(state), Ok(pattern)) = (self.lines.get_mut(&line), event.parse::<Pattern>()) {
+            let before = state.subscriptions.len();
             state.subscriptions.retain(|one| one.pattern != pattern || one.group.as_deref() != group);
-            self.revision += 1;
+            self.revision += u64::from(state.subscriptions.len() != before);
         }
         self.tell(line, Tell::Reply { id }, P::default());
     }
@@ -184,6 +189,11 @@ impl<P: Clone + Default + Weigh> Routing<P> {
     fn listeners(&mut self, emitter: &Emitter<'_>, event: &str) -> (BTreeMap<LineId, Chosen>, Groups) {
         let (mut all, mut groups, mut denials) = (BTreeMap::new(), Groups::new(), Vec::new());
         for (name, known, line) in self.possible_listeners() {
+            // Children are their parents' own.
+            let child = known.is_some_and(|(service, _)| service.parent().is_some());
+            if child && matches!(emitter, Emitter::Elsewhere { .. }) {
+                continue;
+            }
             let Some(state) = self.lines.get(&line) else { continue };
             let mut wanted = state.subscriptions.iter().filter(|one| one.pattern.covers(event)).peekable();
             if wanted.peek().is_none() {

@@ -82,6 +82,8 @@ pub struct Peer {
     pub name: String,
     /// The host that it runs on.
     pub host: String,
+    /// Its session, where it has one.
+    pub session: String,
 }
 
 /// What a message weighs, for the limits.

@@ -70,9 +70,23 @@ impl<P: Clone + Default + Weigh> Routing<P> {
         self.own = Some(own);
     }
 
-    /// The services that run elsewhere, if anywhere.
+    /// The services that run elsewhere, if anywhere. A program has those no more that are not among them.
     pub fn expect(&mut self, elsewhere: BTreeSet<ServiceName>) {
         self.elsewhere = elsewhere;
+        self.revision += 1;
+        for (id, line) in &mut self.lines {
+            if !matches!(line.party, Party::Program(_)) {
+                continue;
+            }
+            let unexpected: Vec<_> =
+                line.offers.keys().filter(|name| !self.elsewhere.contains(name)).cloned().collect();
+            for name in unexpected {
+                line.offers.remove(&name);
+                if let Some(lines) = self.outside.get_mut(&name) {
+                    lines.remove(id);
+                }
+            }
+        }
     }
 
     /// Whether the project has said that this runs elsewhere.

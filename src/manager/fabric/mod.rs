@@ -16,6 +16,7 @@ mod values;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ impl Fabric {
             .clone()
             .map(|file| std::fs::read(&file).map_err(|source| FabricError::Root { file, source }));
         let root = root.transpose()?;
-        let own = Peer { name, host: hostname() };
+        let own = Peer { name, host: hostname(), session: String::new() };
         router.join(own.clone());
         let (news, told) = mpsc::channel(NEWS);
         let (config, asked) = mpsc::channel(QUEUE);
@@ -144,43 +145,52 @@ impl Fabric {
     }
 }
 
-/// Something while there is no session.
-enum Pause {
-    Over,
-    Stopped,
-    Asked(ConfigAsk),
-}
-
 impl Settings {
     async fn run(self, mut asked: mpsc::Receiver<ConfigAsk>, mut stopped: oneshot::Receiver<()>) {
         let (mut wait, mut before) = (BACKOFF.0, None);
         let mut told = BTreeSet::new();
+        let mut why = "it has not answered yet".to_owned();
         loop {
-            let why = match self.begin(before, &mut told).await {
-                Ok(session) => {
+            let began = self.begin(before, &mut told);
+            why = match self.meanwhile(began, &mut asked, &mut stopped, &why).await {
+                None => return,
+                Some(Err(why)) => why,
+                Some(Ok(session)) => {
                     before = Some(session.id());
-                    wait = BACKOFF.0;
-                    match session.run(&mut asked, &mut stopped).await {
+                    let began = Instant::now();
+                    let ended = session.run(&mut asked, &mut stopped).await;
+                    if began.elapsed() > self.fabric.timeout {
+                        wait = BACKOFF.0;
+                    }
+                    match ended {
                         Ended::Asked => return,
                         Ended::Lost(why) => why,
                     }
                 }
-                Err(why) => why,
             };
             self.cut_off(&why);
             let at = Instant::now() + jittered(wait);
             wait = (wait * 2).min(BACKOFF.1);
-            loop {
-                let pause = tokio::select! {
-                    () = sleep_until(at) => Pause::Over,
-                    _ = &mut stopped => Pause::Stopped,
-                    Some(ask) = asked.recv() => Pause::Asked(ask),
-                };
-                match pause {
-                    Pause::Over => break,
-                    Pause::Stopped => return,
-                    Pause::Asked(ask) => self.serve_alone(ask, &why),
-                }
+            if self.meanwhile(sleep_until(at), &mut asked, &mut stopped, &why).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something without a session; none where the project ends meanwhile.
+    async fn meanwhile<T>(
+        &self,
+        what: impl Future<Output = T>,
+        asked: &mut mpsc::Receiver<ConfigAsk>,
+        stopped: &mut oneshot::Receiver<()>,
+        why: &str,
+    ) -> Option<T> {
+        let mut what = pin!(what);
+        loop {
+            tokio::select! {
+                done = &mut what => return Some(done),
+                _ = &mut *stopped => return None,
+                Some(ask) = asked.recv() => self.serve_alone(ask, why),
             }
         }
     }

@@ -120,8 +120,10 @@ impl Outgoing {
                 Ok(reached) => reached,
                 Err(error) => return error,
             };
-            for (Packet { to, calls, .. }, reached) in packets.into_iter().zip(reached) {
+            for (Packet { to, mut calls, .. }, reached) in packets.into_iter().zip(reached) {
                 if let Some(session) = to.filter(|_| reached == 0) {
+                    // What has come to it meanwhile has not reached it either, and nothing more is to be put there.
+                    calls.extend(self.forget(session));
                     // The session that would hear of it may be over itself.
                     let _ = unreached.send(Unreached { session, calls }).await;
                 }

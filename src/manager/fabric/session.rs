@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchestrator_core::ServiceName;
-use orchestrator_core::membership::{Channel, Do, Heard, Membership, Refused, Session as Id, Verdict};
+use orchestrator_core::membership::{
+    Begins, Channel, Do, Heard, Membership, Refused, Session as Id, Verdict,
+};
 use orchestrator_core::report::{FabricNews, MemberView, SharedView};
 use orchestrator_core::routing::{Party, Peer};
 use orchestrator_core::supervisor::Moment;
 use orchestrator_port::LinkMessages;
-use orchestrator_port::message::link::{Beat, FromOutside, Offer, ToMember};
+use orchestrator_port::message::link::{Beat, FromOutside, Hears, Offer, OfferedService, ToMember};
 use orchestrator_port::message::service::{FromService, LONGEST_PAYLOAD, Payload};
 use orchestrator_port::packet::NotOpened;
 use redis::Msg;
@@ -25,7 +27,6 @@ use super::Settings;
 use super::connection::{ConnectError, Connection};
 use super::outgoing::{Outgoing, Unreached};
 use super::values::{ConfigAsk, Values};
-use crate::config_store::Deed;
 use crate::event_stream::now_millis;
 use crate::router::OutsideWire;
 
@@ -35,8 +36,23 @@ const UNREACHED: usize = 64;
 /// How long a change of what this project has waits for others that come with it.
 const TOGETHER: Duration = Duration::from_millis(10);
 
+/// How long after an offer the next one comes, at least.
+const APART: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether all is well, at least.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How many requests for the configuration wait for Redis: they are served in their order.
+const SERVED: usize = 64;
+
 /// How many packets are taken in before others have their turn.
 const BURST: usize = 64;
+
+/// How many bytes an offer has at most, about: others read no longer line than 1 MiB.
+const LONGEST_OFFER: usize = 768 << 10;
+
+/// The longest name of a host.
+const LONGEST_HOST: usize = 255;
 
 /// The longest packet that is looked at: one with the longest message, and all that may be beside it.
 const LONGEST: usize = (LONGEST_PAYLOAD as usize) + (2 << 20);
@@ -58,18 +74,24 @@ pub(super) struct Session<'a> {
     membership: Membership,
     members: HashMap<Id, Member>,
     began: Instant,
-    /// When it said last that it lives.
-    beaten: Instant,
+    /// When it looked last whether all is well, by both clocks.
+    looked: (Instant, u64),
+    /// When it says next that it lives.
+    beat_due: Instant,
     /// When it last heard itself.
     echoed: Instant,
     /// The number of what was offered last, for members, and for the Router.
     rev: u64,
     offered: u64,
+    /// When that was.
+    offered_at: Instant,
     /// When what has changed is offered.
     offer_due: Option<Instant>,
     /// The reasons for refusing packets that have been told.
     told: &'a mut BTreeSet<Refused>,
     publisher: JoinHandle<redis::RedisError>,
+    /// Where requests for the configuration are served. Ends with the session.
+    values: mpsc::Sender<ConfigAsk>,
     unreached: mpsc::Receiver<Unreached>,
 }
 
@@ -85,7 +107,7 @@ enum Turn {
     Packet(Option<Msg>),
     Unreached(Unreached),
     Broken(String),
-    Beat,
+    Look,
     Changed,
     Offer,
     Asked(ConfigAsk),
@@ -110,31 +132,40 @@ impl<'a> Session<'a> {
         let publish =
             outgoing.clone().publish(id, settings.seal.clone(), connection.commands.clone(), sender);
         let publisher = tokio::spawn(publish);
+        let (values, served) = mpsc::channel(SERVED);
+        let of_values = Values {
+            commands: connection.commands.clone(),
+            seal: settings.seal.clone(),
+            prefix: fabric.prefix.clone(),
+            store: settings.store.clone(),
+            outgoing: outgoing.clone(),
+        };
+        tokio::spawn(of_values.serve_all(served));
         let name = settings.own.name.clone();
         outgoing
             .tell_all(&ToMember::Hello { name, was: before.map(|id| id.to_string()) }, Payload::default());
         let (offered, ..) = settings.router.offered();
-        {
-            let mut view = settings.view.lock().unwrap_or_else(PoisonError::into_inner);
-            view.connected = true;
-            view.why = None;
-        }
-        settings.tell(FabricNews::Connected { redis: fabric.redis.to_string() });
+        settings.router.join(Peer { session: id.to_string(), ..settings.own.clone() });
+        let counts = settings.view.lock().unwrap_or_else(PoisonError::into_inner).refused;
         Ok(Self {
             settings,
             id,
             connection,
             outgoing,
-            membership: Membership::new(id),
+            membership: Membership::new(id, counts),
             members: HashMap::new(),
             began: Instant::now(),
-            beaten: Instant::now(),
+            looked: (Instant::now(), now_millis()),
+            beat_due: Instant::now(),
             echoed: Instant::now(),
             rev: 1,
             offered,
+            // The first change need not wait.
+            offered_at: Instant::now().checked_sub(APART).unwrap_or_else(Instant::now),
             offer_due: None,
             told,
             publisher,
+            values,
             unreached,
         })
     }
@@ -150,7 +181,7 @@ impl<'a> Session<'a> {
         asked: &mut mpsc::Receiver<ConfigAsk>,
         stopped: &mut oneshot::Receiver<()>,
     ) -> Ended {
-        let mut beat = interval(self.settings.fabric.timeout / 3);
+        let mut look = interval((self.settings.fabric.timeout / 3).min(LOOK));
         loop {
             let (due, offered) = (self.offer_due, self.offered);
             let turn = tokio::select! {
@@ -158,10 +189,10 @@ impl<'a> Session<'a> {
                 _ = &mut *stopped => Turn::Stop,
                 broken = &mut self.publisher => Turn::Broken(broken.map_or_else(|error| error.to_string(), |error| super::said(&error))),
                 Some(unreached) = self.unreached.recv() => Turn::Unreached(unreached),
-                _ = beat.tick() => Turn::Beat,
+                _ = look.tick() => Turn::Look,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Turn::Offer,
                 () = self.settings.router.changed_since(offered), if due.is_none() => Turn::Changed,
-                Some(ask) = asked.recv() => Turn::Asked(ask),
+                Some(ask) = asked.recv(), if self.values.capacity() > 0 => Turn::Asked(ask),
                 message = self.connection.messages.next() => Turn::Packet(message),
             };
             let lost = match turn {
@@ -176,9 +207,9 @@ impl<'a> Session<'a> {
                     self.unreached(session, calls);
                     None
                 }
-                Turn::Beat => self.beat(),
+                Turn::Look => self.look(),
                 Turn::Changed => {
-                    self.offer_due = Some(Instant::now() + TOGETHER);
+                    self.offer_due = Some((Instant::now() + TOGETHER).max(self.offered_at + APART));
                     None
                 }
                 Turn::Offer => {
@@ -186,7 +217,8 @@ impl<'a> Session<'a> {
                     None
                 }
                 Turn::Asked(ask) => {
-                    self.serve(ask);
+                    // There is room: that was waited for.
+                    let _ = self.values.try_send(ask);
                     None
                 }
             };
@@ -228,27 +260,44 @@ impl<'a> Session<'a> {
             Err(NotOpened::Forged) => return self.refuse(Refused::Forged),
             Err(NotOpened::Malformed) => return self.refuse(Refused::Malformed),
         };
-        let (Ok(from), Ok(messages)) = (header.from.parse::<Id>(), read(body)) else {
-            return self.refuse(Refused::Malformed);
+        let Ok(from) = header.from.parse::<Id>() else { return self.refuse(Refused::Malformed) };
+        let messages = read(body);
+        let begins = match messages.as_deref().unwrap_or_default().first() {
+            Some((FromOutside::Offer(_), _)) => Begins::Offer,
+            Some((FromOutside::Over, _)) => Begins::Over,
+            _ => Begins::Other,
         };
-        let begins_with_offer = matches!(messages.first(), Some((FromOutside::Offer(_), _)));
-        let heard = Heard { channel, from, seq: header.seq, time: header.time, begins_with_offer };
+        let heard = Heard { channel, from, seq: header.seq, time: header.time, begins };
         match self.membership.admit(self.now(), now_millis(), heard) {
-            Verdict::Counts => {
-                for (said, payload) in messages {
-                    if said == FromOutside::Over {
-                        return Some("another member had not heard of this one for too long".to_owned());
-                    }
+            Verdict::Counts => match messages {
+                Ok(messages) => messages.into_iter().for_each(|(said, payload)| {
                     self.take(from, said, payload);
-                }
-            }
-            // Its own words come back: the way through Redis is whole.
-            Verdict::Own => self.echoed = Instant::now(),
+                }),
+                Err(_) => return self.refuse(Refused::Malformed),
+            },
+            Verdict::Own => self.hear_itself(),
             Verdict::Refused(why) => self.tell_refused(why),
+            Verdict::Over => self.tell(from, &ToMember::Over),
+            Verdict::Dismissed => {
+                return Some("another member had not heard of this one for too long".to_owned());
+            }
             Verdict::Gap => return Some("packets of another member were lost".to_owned()),
         }
         self.count();
         None
+    }
+
+    /// Its own words come back: the way through Redis is whole.
+    fn hear_itself(&mut self) {
+        self.echoed = Instant::now();
+        let before = {
+            let mut view = self.settings.view.lock().unwrap_or_else(PoisonError::into_inner);
+            view.why = None;
+            std::mem::replace(&mut view.connected, true)
+        };
+        if !before {
+            self.settings.tell(FabricNews::Connected { redis: self.settings.fabric.redis.to_string() });
+        }
     }
 
     fn take(&mut self, from: Id, said: FromOutside, payload: Payload) {
@@ -287,8 +336,15 @@ impl<'a> Session<'a> {
     }
 
     /// What is for the Router. What only programs say is passed over.
-    fn carry(&self, from: Id, said: FromOutside, payload: Payload) {
+    fn carry(&self, from: Id, mut said: FromOutside, payload: Payload) {
         let Some(Member { wire, .. }) = self.members.get(&from) else { return };
+        match &mut said {
+            FromOutside::Service(FromService::Call(call) | FromService::Send(call)) => {
+                vouched(&mut call.from);
+            }
+            FromOutside::Event(event) => vouched(&mut event.from),
+            _ => {}
+        }
         match said {
             FromOutside::Service(
                 message @ (FromService::Call(_)
@@ -310,7 +366,11 @@ impl<'a> Session<'a> {
     /// A member says what it has.
     fn meet(&mut self, from: Id, offer: Offer) {
         let Offer { rev, name, host, timeout, services, hears, .. } = offer;
-        let peer = Peer { name, host };
+        if !ServiceName::parse(&name).is_ok_and(|name| name.parent().is_none()) || host.len() > LONGEST_HOST {
+            self.refuse(Refused::Malformed);
+            return;
+        }
+        let peer = Peer { name, host, session: from.to_string() };
         let deeds = self.membership.offer(from, rev, peer.clone(), timeout);
         // One's own offer goes before any call.
         self.perform(deeds);
@@ -351,8 +411,12 @@ impl<'a> Session<'a> {
     }
 
     fn forget(&mut self, session: Id, mut not_begun: Vec<u64>) {
+        // First, so that nothing more is put where nobody looks.
+        if let Some(Member { wire, .. }) = self.members.get(&session) {
+            wire.withdraw();
+        }
         not_begun.extend(self.outgoing.forget(session));
-        if let Some(Member { peer: Peer { name, host }, wire, .. }) = self.members.remove(&session) {
+        if let Some(Member { peer: Peer { name, host, .. }, wire, .. }) = self.members.remove(&session) {
             wire.lose(not_begun);
             self.settings.tell(FabricNews::Left { member: format!("{name}@{host}") });
             self.show(session);
@@ -364,19 +428,28 @@ impl<'a> Session<'a> {
         self.forget(session, calls);
     }
 
-    /// Says that this member lives. Who could not say it in time was stopped itself, and is over for all others.
-    fn beat(&mut self) -> Option<String> {
-        let before = std::mem::replace(&mut self.beaten, Instant::now());
-        if before.elapsed() > self.settings.fabric.timeout {
-            return Some("this process was stopped for too long".to_owned());
+    /// Looks whether all is well, and says that this member lives. Who could not in time stood still, and is over for all others.
+    fn look(&mut self) -> Option<String> {
+        let timeout = self.settings.fabric.timeout;
+        // By both clocks: one of them stands still while the host sleeps.
+        let (time, clock) = (Instant::now(), now_millis());
+        let slept = time
+            .duration_since(self.looked.0)
+            .max(Duration::from_millis(clock.saturating_sub(self.looked.1)));
+        self.looked = (time, clock);
+        if slept > timeout {
+            return Some("this process stood still for too long".to_owned());
         }
-        if self.echoed.elapsed() > self.settings.fabric.timeout {
+        if self.echoed.elapsed() > timeout {
             return Some("Redis passes on nothing".to_owned());
         }
         let deeds = self.membership.expire(self.now());
         self.perform(deeds);
-        let load = self.settings.router.loads();
-        self.outgoing.tell_all(&ToMember::Beat(Beat { rev: self.rev, load }), Payload::default());
+        if time >= self.beat_due {
+            self.beat_due = time + timeout / 3;
+            let load = self.settings.router.loads();
+            self.outgoing.tell_all(&ToMember::Beat(Beat { rev: self.rev, load }), Payload::default());
+        }
         None
     }
 
@@ -386,14 +459,16 @@ impl<'a> Session<'a> {
         if offered != self.offered {
             self.offered = offered;
             self.rev += 1;
+            self.offered_at = Instant::now();
             self.outgoing.tell_all(&self.offer(), Payload::default());
         }
     }
 
     /// What this project has for others.
     fn offer(&self) -> ToMember {
-        let (_, services, hears) = self.settings.router.offered();
-        let Peer { name, host } = self.settings.own.clone();
+        let (_, mut services, mut hears) = self.settings.router.offered();
+        fit(&mut services, &mut hears);
+        let Peer { name, host, .. } = self.settings.own.clone();
         let timeout = u64::try_from(self.settings.fabric.timeout.as_millis()).unwrap_or(u64::MAX);
         ToMember::Offer(Offer {
             v: 1,
@@ -411,29 +486,6 @@ impl<'a> Session<'a> {
         let outbox = self.outgoing.to(session, || self.settings.channel_of(session));
         // What has no payload always fits.
         let _ = outbox.queue_line(message.line(&Payload::default()), Payload::default(), None);
-    }
-
-    fn serve(&self, ask: ConfigAsk) {
-        let ConfigAsk { service, name, deed, done } = ask;
-        let mut values = Values {
-            commands: self.connection.commands.clone(),
-            seal: self.settings.seal.clone(),
-            prefix: self.settings.fabric.prefix.clone(),
-        };
-        let (store, outgoing) = (self.settings.store.clone(), self.outgoing.clone());
-        tokio::spawn(async move {
-            let value = values.serve(&service, &name, &deed).await;
-            if let Ok(value) = &value {
-                // For when Redis does not answer.
-                store.mirror(service.clone(), name.clone(), value.clone());
-                if !matches!(deed, Deed::Get) {
-                    let payload = Payload { bytes: value.clone().unwrap_or_default(), json: None };
-                    let service = service.to_string();
-                    outgoing.tell_all(&ToMember::Config { service, name }, payload);
-                }
-            }
-            done(value);
-        });
     }
 
     fn config_changed(&self, service: &str, name: &str, value: &Payload) {
@@ -505,6 +557,7 @@ impl<'a> Session<'a> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         self.publisher.abort();
+        self.members.values().for_each(|Member { wire, .. }| wire.withdraw());
         for (session, Member { wire, .. }) in self.members.drain() {
             wire.lose(self.outgoing.forget(session));
         }
@@ -518,6 +571,31 @@ impl Settings {
 
     fn channel_of(&self, session: Id) -> String {
         format!("{}:{}:to:{session}", self.fabric.prefix, self.fabric.redis.database())
+    }
+}
+
+/// Leaves out what is too much to be said in one line: the services and listeners at the end.
+fn fit(services: &mut Vec<OfferedService>, hears: &mut Vec<Hears>) {
+    let mut room = LONGEST_OFFER;
+    let mut fits = |size: usize| {
+        room = room.saturating_sub(size);
+        room > 0
+    };
+    services.retain(|service| {
+        fits(
+            100 + service.name.len()
+                + service.methods.iter().map(|method| 6 * method.len() + 4).sum::<usize>(),
+        )
+    });
+    hears.retain(|one| {
+        fits(60 + one.service.len() + 6 * one.event.len() + 6 * one.group.as_deref().map_or(0, str::len))
+    });
+}
+
+/// What a member can vouch for is a service, its operator or a program: nothing else looks like one of them.
+fn vouched(from: &mut String) {
+    if !matches!(from.as_str(), "@operator" | "@program") && ServiceName::parse(from).is_err() {
+        "@unknown".clone_into(from);
     }
 }
 

@@ -71,9 +71,10 @@ enum End {
         inbox: Inbox,
         watches: bool,
     },
-    /// Another member of the fabric.
+    /// Another member of the fabric, and whether events for it are being lost.
     Member {
         outbox: Arc<Outbox>,
+        behind: bool,
     },
     /// A program that has attached, with the services whose configuration it watches.
     Program {
@@ -217,11 +218,8 @@ impl State {
                 Output::Tell { line, told, payload } => self.tell(line, told, payload, now),
                 Output::Denied { line, denial } => {
                     let what = format!("may not {}; to allow it: {}", denial.tried, denial.grant);
-                    if let Some(End::Member { .. }) = self.lines.get(&line)
-                        && let Some(denials) = &self.denials
-                    {
-                        // Who cannot keep up with them misses some.
-                        let _ = denials.try_send(FabricNews::Denied { what: denial.to_string() });
+                    if let Some(End::Member { .. }) = self.lines.get(&line) {
+                        self.tell_denial(denial.to_string());
                     }
                     self.notice(line, what);
                 }
@@ -235,64 +233,79 @@ impl State {
     fn tell(&mut self, line: LineId, told: Told, payload: Parcel, now: Moment) {
         match self.lines.get_mut(&line) {
             Some(End::Operator(listener)) => listener.hear(told, payload),
-            Some(End::Member { outbox }) => {
+            Some(End::Member { outbox, behind }) => {
                 let outbox = Arc::clone(outbox);
-                self.tell_member(line, &outbox, told, payload, now);
+                let (begins, asked) = (words::begins(&told), words::asked(&told));
+                let is_event = matches!(told, Told::EventElsewhere { .. });
+                let Some(message) = words::told_member(told) else { return };
+                let line_of = message.line(&payload.0);
+                if is_event {
+                    let lost = outbox.queue_event(line_of, payload.0).is_err();
+                    if lost && !std::mem::replace(behind, true) {
+                        let what = "another member does not keep up with events: some are lost".to_owned();
+                        self.tell_denial(what);
+                    } else if !lost {
+                        *behind = false;
+                    }
+                } else if outbox.queue_line(line_of, payload.0, begins).is_err() {
+                    self.unread(line, begins, asked, now, |id| {
+                        let error = words::written(overloaded("the fabric does not carry its answer"));
+                        let refused = ToMember::Error { id, error, not_run: false };
+                        let none = Payload::default();
+                        let _ = outbox.queue_line(refused.line(&none), none, None);
+                    });
+                }
             }
             Some(End::Program { outbox, .. }) => {
-                let begins = words::begins(&told);
-                if queue(outbox, told, payload).is_err()
-                    && let Some(id) = begins
-                {
-                    self.not_told(line, id, now);
+                let outbox = Arc::clone(outbox);
+                let (begins, asked) = (words::begins(&told), words::asked(&told));
+                if queue(&outbox, told, payload).is_err() {
+                    self.unread(line, begins, asked, now, |id| refuse_answer(&outbox, id));
                 }
             }
             Some(End::Service { outbox, inbox, .. }) => {
+                let outbox = Arc::clone(outbox);
                 if let Some(recording) = &self.recording {
                     recording.see(&inbox.start().replica.service, &told);
                 }
-                let (asked, streams) = words::asked(&told);
-                if queue(outbox, told, payload).is_ok() {
-                    return;
-                }
-                // Whoever reads nothing of what it asked for is told only that, which takes no room.
-                if let Some(id) = asked {
-                    let fault = overloaded("this service does not read its answers");
-                    let refused = Told::Error { id, fault: Box::new(fault), not_run: false };
-                    let _ = queue(outbox, refused, Parcel::default());
-                    if streams {
-                        let outputs = self.routing.hear(now, line, Said::Cancel { id }, Parcel::default());
-                        self.deliver(outputs, now);
-                    }
+                let asked = words::asked(&told);
+                if queue(&outbox, told, payload).is_err() {
+                    self.unread(line, None, asked, now, |id| refuse_answer(&outbox, id));
                 }
             }
             None => {}
         }
     }
 
-    /// Another member reads as fast as the fabric carries: what it does not read in time is not kept for it.
-    fn tell_member(&mut self, line: LineId, outbox: &Outbox, told: Told, payload: Parcel, now: Moment) {
-        let (begins, (asked, _)) = (words::begins(&told), words::asked(&told));
-        let Some(message) = words::told_member(told) else { return };
-        let Parcel(payload) = payload;
-        if outbox.queue_line(message.line(&payload), payload, begins).is_ok() {
-            return;
-        }
+    /// Somebody does not read what they are told. What they were to begin is begun by others; whoever reads nothing of what they
+    /// asked for is told only that, which takes no room.
+    fn unread(
+        &mut self,
+        line: LineId,
+        begins: Option<u64>,
+        (asked, streams): (Option<u64>, bool),
+        now: Moment,
+        refuse: impl FnOnce(u64),
+    ) {
         if let Some(id) = begins {
-            self.not_told(line, id, now);
-        } else if let Some(id) = asked {
-            let error = words::written(overloaded("the fabric does not carry its answer"));
-            let refused = ToMember::Error { id, error, not_run: false };
-            let none = Payload::default();
-            let _ = outbox.queue_line(refused.line(&none), none, None);
+            let fault = overloaded("it does not read what it is told");
+            let outputs = self.routing.hear(now, line, Said::NotRun { id, fault }, Parcel::default());
+            self.deliver(outputs, now);
+        }
+        if let Some(id) = asked {
+            refuse(id);
+            if streams {
+                let outputs = self.routing.hear(now, line, Said::Cancel { id }, Parcel::default());
+                self.deliver(outputs, now);
+            }
         }
     }
 
-    /// Somebody outside could not be told to begin something.
-    fn not_told(&mut self, line: LineId, id: u64, now: Moment) {
-        let fault = overloaded("it does not read what it is told");
-        let outputs = self.routing.hear(now, line, Said::NotRun { id, fault }, Parcel::default());
-        self.deliver(outputs, now);
+    /// Tells people what somebody outside may not, or has missed. Lost when there is too much of it.
+    fn tell_denial(&self, what: String) {
+        if let Some(denials) = &self.denials {
+            let _ = denials.try_send(FabricNews::Denied { what });
+        }
     }
 
     /// Tells people something of a replica. Lost when there is too much of it.
@@ -301,6 +314,11 @@ impl State {
             inbox.mention(Happening::Refused { what });
         }
     }
+}
+
+fn refuse_answer(outbox: &Outbox, id: u64) {
+    let fault = Box::new(overloaded("this service does not read its answers"));
+    let _ = queue(outbox, Told::Error { id, fault, not_run: false }, Parcel::default());
 }
 
 fn overloaded(why: &str) -> Fault {

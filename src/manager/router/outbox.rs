@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 /// The most bytes that wait. Small ones always fit: they are few.
 const MOST_BYTES: usize = 64 << 20;
 
+/// The most bytes that wait where what is handed in is nobody's answer, and may be lost.
+const MOST_EVENT_BYTES: usize = 16 << 20;
+
 /// What is always taken.
 const SMALL: usize = 64 << 10;
 
@@ -50,6 +53,12 @@ struct Message {
     payload: Bytes,
     /// The invocation that begins with it.
     begins: Option<u64>,
+}
+
+impl Message {
+    fn size(&self) -> usize {
+        self.line.len() + self.payload.len()
+    }
 }
 
 /// What goes in one packet.
@@ -91,9 +100,10 @@ impl Outbox {
         let mut batch = Batch::default();
         let mut waiting = self.waiting();
         while batch.bytes.len() < most
-            && let Some(Message { line, payload, begins }) = waiting.messages.pop_front()
+            && let Some(message) = waiting.messages.pop_front()
         {
-            waiting.bytes -= payload.len();
+            waiting.bytes -= message.size();
+            let Message { line, payload, begins } = message;
             batch.bytes.extend_from_slice(&line);
             batch.bytes.extend_from_slice(&payload);
             batch.begins.extend(begins);
@@ -131,13 +141,22 @@ impl Outbox {
         let _ = self.queue(message, Payload::default());
     }
 
+    /// Hands in an event for another member, of which there can be any number: only as long as there is room.
+    pub(crate) fn queue_event(&self, line: Vec<u8>, payload: Payload) -> Result<(), Full> {
+        let message = Message { line, payload: payload.bytes, begins: None };
+        if self.waiting().bytes + message.size() > MOST_EVENT_BYTES {
+            return Err(Full);
+        }
+        self.push(message)
+    }
+
     fn push(&self, message: Message) -> Result<(), Full> {
         let mut waiting = self.waiting();
-        let size = message.payload.len();
         if waiting.gone {
-            // It is about to end, and so is everything that waits for it.
-            return Ok(());
+            // It is about to end, and so is everything that waits for it. What has not begun can still begin elsewhere.
+            return if message.begins.is_some() { Err(Full) } else { Ok(()) };
         }
+        let size = message.size();
         if size > SMALL && waiting.bytes + size > MOST_BYTES {
             return Err(Full);
         }
@@ -153,9 +172,10 @@ impl Outbox {
     fn take(&self, batch: &mut Vec<u8>) -> Option<Bytes> {
         let mut waiting = self.waiting();
         while batch.len() < WRITTEN
-            && let Some(Message { line, payload, .. }) = waiting.messages.pop_front()
+            && let Some(message) = waiting.messages.pop_front()
         {
-            waiting.bytes -= payload.len();
+            waiting.bytes -= message.size();
+            let Message { line, payload, .. } = message;
             batch.extend_from_slice(&line);
             if payload.len() > COPIED {
                 return Some(payload);
@@ -235,8 +255,19 @@ mod tests {
     async fn there_is_no_room_for_ever_more_but_always_for_a_word() {
         let outbox = Outbox::default();
         let large = || outbox.queue(&ToService::Reply { id: 1 }, payload(4 << 20));
-        assert_eq!((0..100).take_while(|_| large().is_ok()).count(), 16);
+        assert_eq!((0..100).take_while(|_| large().is_ok()).count(), 15);
         assert_eq!(outbox.queue(&ToService::End { id: 1 }, Payload::default()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_event_needs_room_and_what_begins_needs_somebody() {
+        let outbox = Outbox::default();
+        let event = || outbox.queue_event(vec![b'x'; 1 << 20], payload(0));
+        assert_eq!((0..100).take_while(|_| event().is_ok()).count(), 16, "lines count too");
+        assert_eq!(outbox.queue_line(vec![b'x'], payload(0), Some(7)), Ok(()));
+        assert_eq!(outbox.close(), [7]);
+        assert_eq!(outbox.queue_line(vec![b'x'], payload(0), Some(8)), Err(Full));
+        assert_eq!(outbox.queue_line(vec![b'x'], payload(0), None), Ok(()));
     }
 
     #[tokio::test]

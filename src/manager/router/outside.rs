@@ -28,7 +28,7 @@ impl Router {
         let mut state = self.state();
         let line = state.next_line();
         let end = match party {
-            Party::Member(_) => End::Member { outbox },
+            Party::Member(_) => End::Member { outbox, behind: false },
             _ => End::Program { outbox, watches: BTreeSet::new() },
         };
         state.lines.insert(line, end);
@@ -137,7 +137,8 @@ impl OutsideWire {
     pub(crate) fn offer(&self, services: Vec<OfferedService>, hears: Vec<Hears>) {
         let offers = services.into_iter().filter_map(|service| {
             let OfferedService { name, replicas, load, methods } = service;
-            let service = ServiceName::parse(&name).ok()?;
+            // Children are their parents' own.
+            let service = ServiceName::parse(&name).ok().filter(|name| name.parent().is_none())?;
             Some(Offer { service, methods, replicas, load })
         });
         let hears = hears.into_iter().filter_map(|hears| {
@@ -156,9 +157,14 @@ impl OutsideWire {
         self.router.act(|routing, now| routing.tell_loads(now, self.line, &loads));
     }
 
+    /// They get nothing new.
+    pub(crate) fn withdraw(&self) {
+        self.offer(Vec::new(), Vec::new());
+    }
+
     /// They cannot be reached any more, and these calls have not reached them.
     pub(crate) fn lose(self, not_begun: Vec<u64>) {
-        self.offer(Vec::new(), Vec::new());
+        self.withdraw();
         for id in not_begun {
             let fault = Fault::new(Code::Unavailable, "it could not be reached");
             self.say(Said::NotRun { id, fault }, Parcel::default());

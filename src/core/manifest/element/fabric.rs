@@ -1,14 +1,13 @@
 //! `fabric` and `elsewhere`: the Redis over which orchestrators and programs of several hosts find each other, and the
 //! services that run at others.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{duration, name};
 use crate::manifest::node::Content;
-use crate::manifest::problem::{Hint, ValueError};
+use crate::manifest::problem::{Hint, Placed, ValueError};
 use crate::manifest::reader::{Field, Key, Reader};
 use crate::manifest::{Fabric, FabricKey, RedisUrl, schema};
 use crate::name::ServiceName;
@@ -56,6 +55,9 @@ const KEYS: &[Key] = &[REDIS, SECRET, CA, PREFIX, TIMEOUT];
 /// The shortest time-out: less would be the time that a busy host takes to say something.
 const SHORTEST: Duration = Duration::from_millis(500);
 
+/// The longest one: others wait no longer.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// Reads the fabric: an address, or all of it.
 pub(crate) fn read(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Fabric> {
     if let Content::Text(_) = field.node.content {
@@ -87,6 +89,10 @@ fn read_timeout(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Duration> 
     let timeout = duration::read(field, reader)?.value;
     if timeout < SHORTEST {
         field.bad_value(ValueError::ShortTimeout, Hint::advise("write 500ms or more"), reader);
+        return None;
+    }
+    if timeout > LONGEST {
+        field.bad_value(ValueError::LongTimeout, Hint::advise("write 10m or less"), reader);
         return None;
     }
     Some(timeout)
@@ -130,11 +136,11 @@ fn read_prefix(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 /// Reads the names of what runs at others.
-pub(crate) fn read_elsewhere(field: &Field<'_>, reader: &mut Reader<'_>) -> BTreeSet<ServiceName> {
+pub(crate) fn read_elsewhere(field: &Field<'_>, reader: &mut Reader<'_>) -> Vec<Placed<ServiceName>> {
     let items = field.items("a list of services", reader).unwrap_or_default();
     let names = items.iter().filter_map(|item| {
         let text = item.text("the name of a service", reader)?;
-        name::label(&text.value, &text.place, "a service", reader)
+        name::label(&text.value, &text.place, "a service", reader).map(|name| Placed::new(name, &text.place))
     });
     names.collect()
 }
@@ -200,6 +206,10 @@ mod tests {
                 "{ redis: redis://a, prefix: 'a b' }",
                 "1:37 'prefix' of 'fabric' of service 'web': 'a b' cannot be a prefix \
                  | write up to 64 letters, digits, hyphens, dots and colons",
+            ),
+            (
+                "{ redis: redis://a, timeout: 1h }",
+                "1:38 'timeout' of 'fabric' of service 'web': others wait no longer than 10m | write 10m or less",
             ),
             (
                 "{ redis: redis://a, timeout: 10ms }",

@@ -32,7 +32,7 @@ pub(in crate::manifest) fn check(
 fn names(raw: &RawManifest, around: &Surroundings<'_>, reader: &mut Reader<'_>) {
     let services = &raw.services;
     let written = services.iter().map(|named| named.written.value.as_str());
-    let elsewhere = raw.elsewhere.iter().map(ServiceName::as_str);
+    let elsewhere = raw.elsewhere.iter().map(|name| name.value.as_str());
     let known: BTreeSet<_> =
         written.chain(elsewhere).chain(around.others.iter().map(String::as_str)).collect();
     for named in services {

@@ -85,6 +85,61 @@ fn what_is_refused_everywhere_and_may_be_tried_again_waits_until_something_has_c
 }
 
 #[test]
+fn what_is_sent_to_another_member_is_sent_when_that_one_says_so() {
+    let (mut world, web, one, two) = web_and_others();
+    world.lose(two);
+    world.say(web, Said::Send(call(7, "db", "f")), "");
+    let id = world.invocation();
+    assert_eq!(world.heard(), ["2 send db.f from web in 60000"], "nothing is said of it yet");
+    world.say(one, Said::Reply { id }, "");
+    assert_eq!(world.heard(), ["1 7: reply"]);
+    world.say(web, Said::Send(call(8, "db", "f")), "");
+    let id = world.invocation();
+    world.heard();
+    world.say(one, refused(id, Code::Denied), "");
+    assert_eq!(world.heard(), ["1 8: db.f: no (denied)"]);
+}
+
+#[test]
+fn a_program_that_was_busy_is_asked_again() {
+    let mut world = World::new(&[("web", friends(&["billing"]))]);
+    let web = world.replica(1, "web", 1);
+    world.routing.expect([name("billing")].into());
+    let program = LineId(2);
+    world.routing.connect(program, Party::Program("reports".into()));
+    world.offer(program, &["billing"], 0);
+    world.say(web, Said::Call(Call { retries: -1, ..call(1, "billing", "f") }), "");
+    let id = world.invocation();
+    world.heard();
+    world.say(program, refused(id, Code::Overloaded), "");
+    world.pass(99);
+    assert_eq!(world.heard(), Vec::<String>::new());
+    world.pass(1);
+    assert_eq!(world.heard(), ["2 invoke billing.f from web in 59900"]);
+    // What is not expected any more is not its own.
+    world.routing.expect([].into());
+    world.say(web, Said::Call(call(2, "billing", "f")), "");
+    assert_eq!(world.heard(), ["1 2: billing.f: no service is named 'billing' (not-found)"]);
+}
+
+#[test]
+fn children_are_their_parents_own() {
+    let mut world = World::new(&[("web", friends(&["web/one"])), ("web/one", friends(&["stock"]))]);
+    world.replica(1, "web", 1);
+    let child = world.replica(2, "web/one", 1);
+    let member = world.member(3, "one", &[]);
+    let offered = world.routing.offered().0;
+    assert_eq!(offered.iter().map(|offer| offer.service.as_str()).collect::<Vec<_>>(), ["web"]);
+    world.say(member, Said::Call(Call { from: "web".into(), ..call(1, "web/one", "f") }), "");
+    assert_eq!(world.heard(), ["3 1: web/one.f: no service is named 'web/one' (not-found)"]);
+    world.say(child, Said::Subscribe { id: 1, event: "*".into(), group: None }, "");
+    world.heard();
+    let to = Audience { all: true, granted: vec!["*".into()], ..Audience::default() };
+    world.say(member, Said::Event { event: "low".into(), from: "stock".into(), to }, "");
+    assert_eq!(world.heard(), Vec::<String>::new());
+}
+
+#[test]
 fn a_member_that_is_lost_has_its_calls_answered_or_tried_elsewhere() {
     let (mut world, web, one, two) = web_and_others();
     world.offer(two, &["db"], 100);

@@ -53,7 +53,7 @@ impl World {
     /// Another member of the fabric, on the host `h`, that has these services, each with the methods `f` and `g`.
     pub(super) fn member(&mut self, line: u64, name: &str, services: &[&str]) -> LineId {
         let line = LineId(line);
-        let peer = Peer { name: name.into(), host: "h".into() };
+        let peer = Peer { name: name.into(), host: "h".into(), session: String::new() };
         self.routing.connect(line, Party::Member(peer));
         self.offer(line, services, 0);
         line
