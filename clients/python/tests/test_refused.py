@@ -149,6 +149,21 @@ class Refusals(FabricCase):
         fake.say(to, {"type": "reply", "id": 77})
         await self.refused(client, "late")
 
+    async def test_who_is_over_is_told_so_and_believes_it(self):
+        client, to = await self.client()
+        fake = Fake(self)
+        fake.offer(to)
+        fake.say("all", {"type": "bye"})
+        await eventually(lambda: not client.members())
+        # It goes on all the same.
+        fake.say(to, self.call(1))
+        await fake.hears("over")
+        await self.refused(client, "replayed")
+        before = client._session.id
+        # The other way round, whoever says it, and whatever its number.
+        Fake(self).say(to, {"type": "over"}, skip=7)
+        await eventually(lambda: client.status == "up" and client._session.id != before)
+
     async def test_one_that_was_lost_on_the_way_ends_the_session(self):
         client, to = await self.client()
         said = []

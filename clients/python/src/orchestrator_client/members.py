@@ -79,10 +79,13 @@ class Member:
         calls = self._others.get(service, 0) + self.line.own.get(service, 0)
         return -calls / self.services[service].replicas
 
-    def weight(self, key: str) -> int:
-        """The member with the highest one has the calls with this key."""
-        digest = hashlib.sha256(f"{key}\n{self.name}@{self.host}".encode("utf-8", "replace")).digest()
-        return int.from_bytes(digest[:6], "big")
+    def weight(self, key: str) -> Tuple[int, int]:
+        """The member with the highest one has the calls with this key; those of one name and host have different sessions."""
+
+        def number(text: str) -> int:
+            return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:6], "big")
+
+        return number(f"{key}\n{self.name}@{self.host}"), number(f"{key}\n{self.session}")
 
     def info(self) -> MemberInfo:
         services = {name: sorted(offered.methods) for name, offered in self.services.items()}
@@ -99,7 +102,7 @@ class Turns:
     def member(self, able: Collection[Member], service: str, key: Optional[str]) -> Member:
         """Who of those that offer a service gets a call; `able` is not empty."""
         if key is not None:
-            return max(able, key=lambda one: (one.weight(key), one.session))
+            return max(able, key=lambda one: one.weight(key))
         best = max(able, key=lambda one: (one.score(service), -one.chosen))
         self._turn += 1
         best.chosen = self._turn

@@ -91,6 +91,14 @@ def split(messages: bytes) -> List[Tuple[Message, bytes]]:
     return found
 
 
+def begins_with_over(messages: bytes) -> bool:
+    """Whether they say that the receiver's session is over for the sender."""
+    try:
+        return b"over" in messages[:64] and split(messages)[0][0]["type"] == "over"
+    except Refused:
+        return False
+
+
 class Seen(NamedTuple):
     """The last packet of a session on each channel, and when it was heard."""
 
@@ -109,15 +117,21 @@ class Guard:
         self._over: Dict[str, float] = {}
         self._tidied = time.monotonic()
 
-    def admit(self, channel: str, header: Header) -> int:
-        """How many packets of that session on that channel were lost before this one."""
+    def is_over(self, session: str) -> bool:
+        return session in self._over
+
+    @staticmethod
+    def check(header: Header) -> None:
+        """Refuses what was sent too long ago, or by a clock that is too far away."""
         if not abs(header.time - time.time()) <= STALE:
             raise Refused("stale")
+
+    def admit(self, channel: str, header: Header) -> int:
+        """How many packets of that session on that channel were lost before this one."""
+        self.check(header)
         seen = self._seen.get(header.session) or Seen({}, 0.0)
         last = seen.last.get(channel, 0)
         if header.session in self._over:
-            # As long as it speaks it stays over: its next packet would look as if others had been lost before.
-            self._over[header.session] = time.monotonic()
             raise Refused("replayed")
         if header.seq <= last:
             raise Refused("replayed")

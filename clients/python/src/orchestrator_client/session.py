@@ -11,7 +11,7 @@ from typing import Any, Coroutine, Deque, Dict, List, Optional, Protocol, Set, T
 from .errors import CallError
 from .lines import Delivered, Line
 from .members import Member
-from .packets import LONGEST_PACKET, Guard, Header, Refused, Seal, split
+from .packets import LONGEST_PACKET, Guard, Header, Refused, Seal, begins_with_over, split
 from .serving import complain
 from .values import NOTHING, Message, Payload, frame
 from .waiting import cancel, within
@@ -249,6 +249,13 @@ class Session:
             return
         try:
             header, messages = self._seal.open(channel, packet)
+            self._guard.check(header)
+            if channel != self._all and begins_with_over(messages):
+                # Worth nothing a second time: then this session is over already.
+                return self.end("another member had not heard of this one for too long")
+            if self._guard.is_over(header.session):
+                # It does not seem to know.
+                self._tell_over(header.session)
             lost = self._guard.admit(channel, header)
             if lost and channel != self._all:
                 return self.end(f"{lost} packets of another member were lost")
@@ -303,8 +310,6 @@ class Session:
                 self._introduce(member)
         elif kind == "bye":
             self._gone(session)
-        elif kind == "over":
-            self.end("another member had not heard of this one for too long")
         elif member is not None and not member.line.hear(message, data):
             self._owner.hear(member, message, data)
 
@@ -339,9 +344,11 @@ class Session:
 
     def _dismiss(self, member: Member) -> None:
         """It was silent for too long. It may live, and not know that it is over."""
-        over = frame({"type": "over"}, NOTHING)
-        told = self._packet(self._to + member.session, [(over, None)])
         self._gone(member.session)
+        self._tell_over(member.session)
+
+    def _tell_over(self, session: str) -> None:
+        told = self._packet(self._to + session, [(frame({"type": "over"}, NOTHING), None)])
         self._commands.append(told)
         self._wake.set()
 
