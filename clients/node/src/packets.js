@@ -53,12 +53,12 @@ class Sealer {
   }
 
   // The command that publishes the next packet of a channel. It is of chunks that are texts and bytes and have `size` bytes
-  // together.
-  publish(channel, session, chunks, size) {
+  // together. The preface is in front of it.
+  publish(channel, session, chunks, size, preface = "") {
     channel.seq += 1;
     const header = `{"v":1,"from":"${session}","seq":${channel.seq},"time":${Date.now()}}\n`;
     const length = TAG + header.length + size;
-    const command = `${channel.publish}${length}\r\n`;
+    const command = `${preface}${channel.publish}${length}\r\n`;
     const begin = command.length;
     const bytes = Buffer.allocUnsafe(begin + length + 2);
     bytes.latin1Write(command, 0);

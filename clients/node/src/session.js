@@ -125,16 +125,19 @@ class Session {
 
   // `answered(heard)` gets how many have heard it, or -1.
   #publish(channel, chunks, size, answered) {
-    const bytes = this.owner.sealer.publish(channel, this.id, chunks, size);
+    const { preface } = this.publisher;
+    const bytes = this.owner.sealer.publish(channel, this.id, chunks, size, preface);
+    const { length } = bytes;
     this.given += 1;
-    this.unanswered += bytes.length;
-    this.publisher.send(bytes, (heard) => {
+    this.unanswered += length;
+    const done = (heard) => {
       this.answered += 1;
-      this.unanswered -= bytes.length;
+      this.unanswered -= length;
       if (typeof heard === "number") return answered(heard);
       this.end(heard instanceof Error ? heard : new Error("Redis does not say how many have heard a packet"));
       answered(-1);
-    });
+    };
+    this.publisher.send(bytes, done, preface !== "");
   }
 
   // Gives how many have heard it.

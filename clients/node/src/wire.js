@@ -10,6 +10,10 @@ const MESSAGE = 7;
 const PASSES = /^(LOADING|BUSY|MASTERDOWN|TRYAGAIN)/;
 const NOT_LET_IN = /^(NOAUTH|WRONGPASS|ERR AUTH|ERR invalid password)/;
 
+// Redis writes last to the one for whom it has had something to write for longest. So where a PING comes before a PUBLISH, a
+// packet is on its way to its receiver before its sender is told how many have heard it, and not after that.
+const PING = "*1\r\n$4\r\nPING\r\n";
+
 // A command as it travels, of texts and bytes.
 function command(parts) {
   const chunks = [Buffer.from(`*${parts.length}\r\n`)];
@@ -36,7 +40,7 @@ function inWords(error) {
   const { code = "" } = error;
   const [first = error] = error.errors ?? [];
   if (code === "ECONNREFUSED") return Object.assign(new Error("nothing listens there (ECONNREFUSED)"), { code });
-  const isTls = code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code === "EPROTO" || /CERT|SIGNATURE|ISSUER|CRL/.test(code);
+  const isTls = code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code.startsWith("ERR_OSSL") || code === "EPROTO" || /CERT|SIGNATURE|ISSUER|CRL/.test(code);
   if (isTls) return Object.assign(new RedisError(`there is no TLS with it: ${first.message.split("\n")[0]} (${code})`, true), { code });
   return first;
 }
@@ -52,6 +56,7 @@ class Wire {
     this.oldest = null;
     this.newest = null;
     this.replies = new Replies((reply) => this.#tell(reply));
+    this.mayPing = false;
     this.first = [];
     if (password !== undefined) this.first.push(username === undefined ? ["AUTH", password] : ["AUTH", username, password]);
     if (db !== 0 && told.heard === undefined) this.first.push(["SELECT", String(db)]);
@@ -75,9 +80,23 @@ class Wire {
       this.socket.on("close", () => this.#lost(new Error("the connection to Redis was lost")));
       this.socket.once(this.isReady, resolve);
       this.closed = new Promise((closed) => this.socket.once("close", closed));
+    }).catch((error) => {
+      throw inWords(error);
     });
-    await Promise.all(this.first.map((parts) => this.command(...parts)));
+    const ping = this.told.heard === undefined ? this.#tryPing() : undefined;
+    await Promise.all([...this.first.map((parts) => this.command(...parts)), ping]);
     this.failed = undefined;
+  }
+
+  // A user may be one who is not allowed to do that.
+  async #tryPing() {
+    const answer = await this.command("PING").catch((error) => error.message);
+    this.mayPing = answer === "PONG";
+  }
+
+  // What has to be in front of a command that publishes.
+  get preface() {
+    return this.mayPing && this.oldest === null ? PING : "";
   }
 
   // A command. Its answer, which is nothing that Redis refuses, outlives this.
@@ -89,9 +108,10 @@ class Wire {
     });
   }
 
-  // The bytes of a command. `answered(reply)` is called once, and gets an Error where there will be no answer.
-  send(bytes, answered) {
-    const waits = { answered, next: null };
+  // The bytes of a command. `answered(reply)` is called once, and gets an Error where there will be no answer. `pings` says
+  // that the preface is in front of it.
+  send(bytes, answered, pings = false) {
+    const waits = { answered, pings, next: null };
     if (this.oldest === null) this.oldest = waits;
     else this.newest.next = waits;
     this.newest = waits;
@@ -114,6 +134,10 @@ class Wire {
     if (heard !== undefined && Array.isArray(reply) && reply.length === 3 && reply[0]?.length === MESSAGE) return heard(reply[1], reply[2]);
     const { oldest } = this;
     if (oldest === null) return this.#lost(new RedisError("Redis has answered what it was not asked", true));
+    if (oldest.pings) {
+      oldest.pings = false;
+      return;
+    }
     this.oldest = oldest.next;
     oldest.answered(reply instanceof RedisError ? inWords(reply) : reply);
   }
