@@ -7,7 +7,7 @@ const { Replies, RedisError } = require("./replies.js");
 const READ_AT_ONCE = 64 * 1024;
 const MESSAGE = 7;
 // What Redis may say of a state that passes.
-const PASSES = /^(LOADING|BUSY|MASTERDOWN|TRYAGAIN)/;
+const PASSES = /^(LOADING|BUSY|MASTERDOWN|TRYAGAIN|ERR max number of clients)/;
 const NOT_LET_IN = /^(NOAUTH|WRONGPASS|ERR AUTH|ERR invalid password)/;
 
 // Redis writes last to the one for whom it has had something to write for longest. So where a PING comes before a PUBLISH, a
@@ -83,15 +83,19 @@ class Wire {
     }).catch((error) => {
       throw inWords(error);
     });
-    const ping = this.told.heard === undefined ? this.#tryPing() : undefined;
-    await Promise.all([...this.first.map((parts) => this.command(...parts)), ping]);
+    const asked = this.first.map((parts) => this.command(...parts));
+    if (this.told.heard === undefined) asked.push(this.#tryPing());
+    await Promise.all(asked);
     this.failed = undefined;
   }
 
-  // A user may be one who is not allowed to do that.
+  // There are users who are not allowed to do that, and servers without it.
   async #tryPing() {
-    const answer = await this.command("PING").catch((error) => error.message);
-    this.mayPing = answer === "PONG";
+    try {
+      this.mayPing = (await this.command("PING")) === "PONG";
+    } catch (error) {
+      if (!/^(NOPERM|ERR unknown command)/.test(error.message)) throw error;
+    }
   }
 
   // What has to be in front of a command that publishes.
@@ -133,7 +137,10 @@ class Wire {
     const { heard } = this.told;
     if (heard !== undefined && Array.isArray(reply) && reply.length === 3 && reply[0]?.length === MESSAGE) return heard(reply[1], reply[2]);
     const { oldest } = this;
-    if (oldest === null) return this.#lost(new RedisError("Redis has answered what it was not asked", true));
+    if (oldest === null) {
+      // Whoever is not let in at all is told so at once.
+      return this.#lost(reply instanceof RedisError ? reply : new RedisError("Redis has answered what it was not asked", true));
+    }
     if (oldest.pings) {
       oldest.pings = false;
       return;

@@ -92,7 +92,9 @@ test("a server that is no Redis, says too much, or nothing", async (t) => {
   assert.match(await says(answer("$99999999999\r\n"), 10_000), /does not speak as Redis/);
   assert.match(await says((socket) => socket.write("+OK\r\n+OK\r\n+OK\r\n+OK\r\n"), 10_000), /what it was not asked/);
   assert.match(await says((socket) => socket.on("data", () => socket.write("-NOPERM this user has no permissions\r\n")), 10_000), /NOPERM this user has no permissions/);
+  assert.match(await says((socket) => socket.end("-DENIED it is protected\r\n"), 10_000), /DENIED it is protected/);
   assert.ok(performance.now() - began < 5000, "none of it is tried again");
+  assert.match(await says((socket) => socket.end("-ERR max number of clients reached\r\n"), 150), /max number of clients/);
   assert.match(await says((socket) => socket.resume(), 150), /has not answered within 150 ms/);
   assert.match(await says((socket) => socket.destroy(), 150), /was lost|ECONNRESET/);
 });
@@ -110,10 +112,15 @@ test("users with a password, and such as may do only what is needed", { skip }, 
   const [server, client] = await Promise.all(ways.map((way, index) => redis.join(index === 0 ? "server" : "client", { redis: way })));
   await server.register("one", { echo: (value) => value });
   assert.equal(await client.services.one.options({ retries: -1 }).echo("yes"), "yes");
+  assert.equal(client.session.publisher.mayPing, false);
   const error = await failure(client.config("one").get("a"));
   assert.equal(error.code, "unavailable");
   assert.match(error.message, /NOPERM/);
   assert.equal(client.status, "up");
+  await raw.command("ACL", "SETUSER", "few", "+ping");
+  const other = await redis.join("other", { redis: ways[1] });
+  assert.equal(other.session.publisher.mayPing, true);
+  assert.equal(await other.services.one.options({ retries: -1 }).echo("yes"), "yes");
 });
 
 const openssl = (...args) => spawnSync("openssl", args, { encoding: "utf8" });
