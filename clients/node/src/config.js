@@ -69,7 +69,7 @@ class Configuration {
 
   async get(name) {
     const field = valueName(name);
-    const stored = await this.fabric.command("hgetBuffer", this.hash, field);
+    const stored = await this.fabric.command("HGET", this.hash, field);
     if (stored === null) return null;
     const json = this.#opened(field, stored);
     if (json === undefined) {
@@ -83,19 +83,19 @@ class Configuration {
     const field = valueName(name);
     const text = valueText(value);
     const [isThere, values] = await Promise.all([
-      this.fabric.command("hexists", this.hash, field),
-      this.fabric.command("hlen", this.hash),
+      this.fabric.command("HEXISTS", this.hash, field),
+      this.fabric.command("HLEN", this.hash),
     ]);
     if (!isThere && values >= MOST_VALUES) {
       throw new CallError({ code: "overloaded", message: `it has ${MOST_VALUES} values, which is the most`, service: this.service });
     }
-    await this.fabric.command("hset", this.hash, field, this.#sealed(field, text));
+    await this.fabric.command("HSET", this.hash, field, this.#sealed(field, text));
     await this.#told(field, text);
   }
 
   async remove(name) {
     const field = valueName(name);
-    if ((await this.fabric.command("hdel", this.hash, field)) > 0) await this.#told(field, "");
+    if ((await this.fabric.command("HDEL", this.hash, field)) > 0) await this.#told(field, "");
   }
 
   async #told(name, text) {
@@ -145,7 +145,7 @@ class Configuration {
     const told = (this.told = new Map());
     let all;
     try {
-      all = await this.fabric.command("hgetallBuffer", this.hash);
+      all = await this.fabric.command("HGETALL", this.hash);
     } catch {
       // The next session asks again.
       return;
@@ -153,8 +153,14 @@ class Configuration {
     if (this.told !== told || this.watchers.size === 0) return;
     this.told = undefined;
     const now = new Map();
-    for (const [name, stored] of Object.entries(all)) {
+    for (let at = 0; at + 1 < all.length; at += 2) {
+      const [name, stored] = [String(all[at]), all[at + 1]];
       if (told.has(name)) continue;
+      if (!Buffer.isBuffer(stored)) {
+        // It is far too long.
+        this.fabric.refused("forged");
+        continue;
+      }
       const tag = stored.subarray(0, TAG).toString("hex");
       if (known === undefined || known.get(name) === tag) {
         now.set(name, tag);

@@ -14,9 +14,6 @@ const NOTHING = [];
 const MOST_CONFIGURATIONS = 10_000;
 const TYPES = { reply: '{"type":"reply","id":', stream: '{"type":"stream","id":', item: '{"type":"item","id":', end: '{"type":"end","id":' };
 
-// What another attempt would not change.
-const isFinal = (error) => error?.name === "ReplyError" && !/^(LOADING|BUSY|MASTERDOWN|TRYAGAIN)/.test(error.message);
-
 class Fabric extends Surface {
   #configurations = new Map();
   #backoff = new Backoff();
@@ -40,7 +37,7 @@ class Fabric extends Surface {
     for (;;) {
       const error = await this.#open();
       if (error === undefined) return this;
-      if (isFinal(error) || performance.now() >= until) {
+      if (error.final === true || performance.now() >= until) {
         this.left = true;
         this.calls.stop("it could not connect", []);
         const { host, port } = this.settings.redis;

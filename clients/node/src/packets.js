@@ -12,9 +12,10 @@ const LONGEST_AGE = 60_000;
 const MOST_IN_PACKET = 64 * 1024;
 const NEWLINE = 10;
 
-// A channel that is published on or heard, with the number of the last packet that was sent there.
+// A channel that is published on or heard, with the number of the last packet that was sent there. `publish` is the command of
+// Redis that does it, up to the packet's length.
 function channelOf(name) {
-  return { name, mac: Buffer.from(`${name}\n`), seq: 0 };
+  return { name, mac: Buffer.from(`${name}\n`), seq: 0, publish: `*3\r\n$7\r\nPUBLISH\r\n$${name.length}\r\n${name}\r\n$` };
 }
 
 class Sealer {
@@ -51,23 +52,31 @@ class Sealer {
     found.latin1Write(hash("sha256", outer, "binary"), 0);
   }
 
-  // The next packet of a channel, of chunks that are texts and bytes and have `size` bytes together.
-  seal(channel, session, chunks, size) {
+  // The command that publishes the next packet of a channel. It is of chunks that are texts and bytes and have `size` bytes
+  // together. The preface is in front of it.
+  publish(channel, session, chunks, size, preface = "") {
     channel.seq += 1;
     const header = `{"v":1,"from":"${session}","seq":${channel.seq},"time":${Date.now()}}\n`;
-    const packet = Buffer.allocUnsafe(TAG + header.length + size);
-    let at = TAG + packet.latin1Write(header, TAG);
+    const length = TAG + header.length + size;
+    const command = `${preface}${channel.publish}${length}\r\n`;
+    const begin = command.length;
+    const bytes = Buffer.allocUnsafe(begin + length + 2);
+    bytes.latin1Write(command, 0);
+    let at = begin + TAG;
+    at += bytes.latin1Write(header, at);
     for (const chunk of chunks) {
       if (typeof chunk === "string") {
-        at += packet.utf8Write(chunk, at);
+        at += bytes.utf8Write(chunk, at);
       } else {
-        packet.set(chunk, at);
+        bytes.set(chunk, at);
         at += chunk.byteLength;
       }
     }
-    this.#find(channel.mac, packet);
-    this.found.copy(packet);
-    return packet;
+    bytes[at] = 13;
+    bytes[at + 1] = NEWLINE;
+    this.#find(channel.mac, bytes.subarray(begin, at));
+    this.found.copy(bytes, begin);
+    return bytes;
   }
 
   // What is in a packet: { from, seq, messages }, or the reason why it is refused.

@@ -7,6 +7,7 @@ const os = require("node:os");
 const { Members } = require("./members.js");
 const { channelOf } = require("./packets.js");
 const { compose } = require("./values.js");
+const { Wire } = require("./wire.js");
 
 const NOTHING = [];
 const GATHERING = 1000;
@@ -38,34 +39,14 @@ class Session {
 
   // Connects, says hello, and waits for what the others offer.
   async open() {
-    // Loaded here, so that whoever attaches does without it.
-    const { Redis } = require("ioredis");
     const { redis, timeout } = this.owner.settings;
-    // The library must neither queue nor send again: what is lost ends the session (docs/fabric-protocol.md).
-    const options = {
-      ...redis,
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      enableReadyCheck: false,
-      autoResubscribe: false,
-      autoResendUnfulfilledCommands: false,
-      disableClientInfo: true,
-      maxRetriesPerRequest: 0,
-      retryStrategy: () => null,
-      reconnectOnError: null,
-      connectTimeout: timeout,
-    };
-    this.publisher = new Redis(options);
-    this.subscriber = new Redis({ ...options, db: 0 });
-    for (const redis of [this.publisher, this.subscriber]) {
-      redis.on("error", (error) => (this.cause ??= error));
-      redis.on("end", () => this.end(this.cause ?? new Error("the connection to Redis was lost")));
-    }
-    this.subscriber.on("messageBuffer", (channel, packet) => this.#hear(channel.length === this.all.name.length, packet));
-    const patience = setTimeout(() => this.end(this.cause ?? new Error(`Redis has not answered within ${timeout} ms`)), timeout);
+    const ended = (error) => this.end(error);
+    this.publisher = new Wire(redis, { ended });
+    this.subscriber = new Wire(redis, { ended, heard: (channel, packet) => this.#hear(channel.length === this.all.name.length, packet) });
+    const patience = setTimeout(() => this.end(new Error(`Redis has not answered within ${timeout} ms`)), timeout);
     try {
-      await Promise.all([this.publisher.connect(), this.subscriber.connect()]);
-      await this.#command(this.subscriber.subscribe(this.all.name, this.own.name));
+      await Promise.all([this.publisher.open(), this.subscriber.open()]);
+      await Promise.all([this.all, this.own].map(({ name }) => this.#command(this.subscriber.command("SUBSCRIBE", name))));
       this.lastTick = performance.now();
       this.ticking = setInterval(() => this.#tick(), timeout / 3);
       // It is a member like the others for itself: what it offers, it can use.
@@ -78,7 +59,7 @@ class Session {
       clearTimeout(patience);
       await this.#gather(heard);
     } catch (error) {
-      this.end(this.cause ?? error);
+      this.end(error);
     } finally {
       clearTimeout(patience);
     }
@@ -106,12 +87,11 @@ class Session {
     this.over = true;
     this.error = error;
     clearInterval(this.ticking);
-    for (const redis of [this.publisher, this.subscriber]) {
-      redis?.disconnect();
-      redis?.stream?.destroy();
-    }
+    const wires = [this.publisher, this.subscriber].filter((wire) => wire !== undefined);
+    for (const wire of wires) wire.end();
     this.gathered?.();
     this.owner.ended(this, error);
+    for (const wire of wires) wire.unanswered(error);
   }
 
   // Says bye, and ends once Redis has heard it.
@@ -121,11 +101,10 @@ class Session {
     const { timeout } = this.owner.settings;
     let timer;
     const patience = new Promise((resolve) => (timer = setTimeout(resolve, timeout)));
-    await Promise.race([this.#publishAll('{"type":"bye"').catch(() => {}), patience]);
+    await Promise.race([this.toAll('{"type":"bye"'), patience]);
     clearTimeout(timer);
-    const gone = [this.publisher, this.subscriber].map((redis) => new Promise((resolve) => redis.once("end", resolve)));
     this.end(new Error("it was closed"));
-    await Promise.race([Promise.all(gone), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+    await Promise.race([Promise.all([this.publisher.closed, this.subscriber.closed]), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
   }
 
   // --- what goes out ---
@@ -140,33 +119,34 @@ class Session {
     }
   }
 
-  command(name, ...values) {
-    return this.#command(this.publisher[name](...values));
+  command(...parts) {
+    return this.#command(this.publisher.command(...parts));
   }
 
-  #publish(channel, packet) {
+  // `answered(heard)` gets how many have heard it, or -1.
+  #publish(channel, chunks, size, answered) {
+    const { preface } = this.publisher;
+    const bytes = this.owner.sealer.publish(channel, this.id, chunks, size, preface);
+    const { length } = bytes;
     this.given += 1;
-    this.unanswered += packet.length;
-    const answered = () => {
+    this.unanswered += length;
+    const done = (heard) => {
       this.answered += 1;
-      this.unanswered -= packet.length;
+      this.unanswered -= length;
+      if (typeof heard === "number") return answered(heard);
+      this.end(heard instanceof Error ? heard : new Error("Redis does not say how many have heard a packet"));
+      answered(-1);
     };
-    return this.publisher.publish(channel.name, packet).then(
-      (heard) => {
-        answered();
-        return heard;
-      },
-      (error) => {
-        answered();
-        this.end(this.cause ?? error);
-        throw error;
-      },
-    );
+    this.publisher.send(bytes, done, preface !== "");
   }
 
+  // Gives how many have heard it.
   #publishAll(head, text = "") {
     const { line, size } = compose(head, text, NOTHING);
-    return this.#publish(this.all, this.owner.sealer.seal(this.all, this.id, [line], size));
+    return new Promise((resolve, reject) => {
+      if (this.over) return reject(this.error);
+      this.#publish(this.all, [line], size, (heard) => (heard < 0 ? reject(this.error) : resolve(heard)));
+    });
   }
 
   // To everybody. What fails here ends the session, and is told by that.
@@ -217,17 +197,11 @@ class Session {
     peer.waiters = [];
     const { chunks, size } = peer.outbox.take();
     if (size === 0 || this.over || peer.over) return waiters.forEach((answered) => answered(this.over ? -1 : 0));
-    const packet = this.owner.sealer.seal(peer.channel, this.id, chunks, size);
-    const { seq } = peer.channel;
-    this.#publish(peer.channel, packet).then(
-      (heard) => {
-        if (heard === 0) this.lose(peer, "it is gone", seq);
-        for (const answered of waiters) answered(heard);
-      },
-      () => {
-        for (const answered of waiters) answered(-1);
-      },
-    );
+    const seq = peer.channel.seq + 1;
+    this.#publish(peer.channel, chunks, size, (heard) => {
+      if (heard === 0) this.lose(peer, "it is gone", seq);
+      for (const answered of waiters) answered(heard);
+    });
   }
 
   #offer() {
@@ -254,6 +228,7 @@ class Session {
 
   #hear(toAll, packet) {
     if (this.over) return;
+    if (packet instanceof Error) return this.owner.refused("malformed");
     const { members } = this;
     const found = this.owner.sealer.open(toAll ? this.all : this.own, packet);
     if (typeof found === "string") return this.owner.refused(found);

@@ -1,7 +1,6 @@
 // Events and configuration over a fabric.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Redis } from "ioredis";
 import { deferred, failure, hears, start, until, withoutRedis } from "./support/help.mjs";
 
 const skip = withoutRedis;
@@ -82,11 +81,10 @@ test("configuration is shared, watched, and only what members have written", { s
   assert.deepEqual(limits, [{ most: 5 }, undefined]);
   off();
 
-  const raw = new Redis(redis.url);
-  const stored = await raw.hgetBuffer("orchestrator:config:billing", "other");
-  await raw.hset("orchestrator:config:billing", "moved", stored);
-  await raw.hset("orchestrator:config:billing", "made-up", Buffer.concat([Buffer.alloc(32), Buffer.from("1")]));
-  await raw.quit();
+  const raw = await redis.raw();
+  const stored = await raw.command("HGET", "orchestrator:config:billing", "other");
+  await raw.command("HSET", "orchestrator:config:billing", "moved", stored);
+  await raw.command("HSET", "orchestrator:config:billing", "made-up", Buffer.concat([Buffer.alloc(32), Buffer.from("1")]));
   for (const name of ["moved", "made-up"]) assert.equal((await failure(mine.get(name))).code, "denied");
   assert.equal(one.counts.forged, 2);
   assert.equal(await mine.get("other"), "x");

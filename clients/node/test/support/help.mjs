@@ -5,8 +5,11 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { connect } from "../../index.mjs";
+
+const { Wire } = createRequire(import.meta.url)("../../src/wire.js");
 
 export const key = "the tests' own key, of 32 bytes and more";
 
@@ -84,6 +87,13 @@ export async function start(t) {
       children.push(child);
       await once(child, "message");
       return child;
+    },
+    // A connection that gives commands of its own; `heard` says that it listens.
+    async raw(heard) {
+      const wire = new Wire({ host: "127.0.0.1", port, db: 0 }, { heard, ended() {} });
+      t.after(() => wire.end());
+      await wire.open();
+      return wire;
     },
     kill: (child) => end(child),
     stopRedis: () => end(redis),
