@@ -22,8 +22,8 @@ if command -v python3 >/dev/null && ! python3 -c 'import jsonschema, yaml' 2>/de
   python3 -m pip install -q jsonschema pyyaml </dev/null >/dev/null 2>&1 ||
     { [ "$(id -u)" = 0 ] && apt-get install -y -qq python3-jsonschema python3-yaml </dev/null >/dev/null 2>&1; } || true
 fi
-# What the clients need to join a fabric.
-if command -v npm >/dev/null && [ ! -d clients/node/node_modules/ioredis ]; then
+# What the clients' tests need: a compiler of types, and what the Python client joins a fabric with.
+if command -v npm >/dev/null && [ ! -d clients/node/node_modules/typescript ]; then
   (cd clients/node && npm install --silent --no-audit --no-fund </dev/null >/dev/null 2>&1) || true
 fi
 if command -v python3 >/dev/null && ! python3 -c 'import redis' 2>/dev/null; then

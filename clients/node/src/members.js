@@ -59,20 +59,18 @@ class Members {
   remove(peer) {
     peer.over = true;
     this.peers.delete(peer.session);
-    this.ended.set(peer.session, performance.now() + REMEMBERED);
+    this.ended.set(peer.session, { until: performance.now() + REMEMBERED, channel: peer.channel });
     this.#index(peer, []);
   }
 
-  // Whether a session is known to be over. As long as it speaks it stays so.
-  isOver(session) {
-    if (!this.ended.has(session)) return false;
-    this.ended.set(session, performance.now() + REMEMBERED);
-    return true;
+  // The channel of a session that is known to be over.
+  over(session) {
+    return this.ended.get(session)?.channel;
   }
 
   forget() {
     const now = performance.now();
-    for (const [session, until] of this.ended) if (until < now) this.ended.delete(session);
+    for (const [session, { until }] of this.ended) if (until < now) this.ended.delete(session);
   }
 
   // What a member says that it has.
@@ -139,15 +137,15 @@ class Members {
         able = true;
         if (untried && tried.has(one.peer.session)) continue;
         const { offered } = one;
-        const score = key === undefined ? -(offered.others + offered.own) / offered.replicas : weight(key, one.peer);
+        const score = key === undefined ? -(offered.others + offered.own) / offered.replicas : weight(key, `${one.peer.name}@${one.peer.host}`);
         if (score > bestScore) {
           best = one;
           bestScore = score;
           equals = 1;
         } else if (score === bestScore) {
           equals += 1;
-          // Two members of one name on one host weigh the same: a key stays with the same of them.
-          if (key !== undefined && one.peer.session < best.peer.session) best = one;
+          // Members of one name on one host are told apart by their sessions.
+          if (key !== undefined && weight(key, one.peer.session) > weight(key, best.peer.session)) best = one;
         }
       }
       if (best !== null || only) break;
@@ -205,9 +203,9 @@ class Members {
   }
 }
 
-// How much a key belongs to a member.
-function weight(key, peer) {
-  return createHash("sha256").update(`${key}\n${peer.name}@${peer.host}`).digest().readUIntBE(0, 6);
+// How much a key belongs to somebody.
+function weight(key, to) {
+  return createHash("sha256").update(`${key}\n${to}`).digest().readUIntBE(0, 6);
 }
 
 module.exports = { Members };

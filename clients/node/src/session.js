@@ -149,6 +149,12 @@ class Session {
     });
   }
 
+  // A session is over, and may not know.
+  #tellOver(channel) {
+    const { line, size } = compose('{"type":"over"', "", NOTHING);
+    this.#publish(channel, [line], size, () => {});
+  }
+
   // To everybody. What fails here ends the session, and is told by that.
   toAll(head, text) {
     return this.#publishAll(head, text).catch(() => {});
@@ -238,7 +244,14 @@ class Session {
       this.echo = seq;
       return;
     }
-    if (members.isOver(from)) return this.owner.refused("replayed");
+    // Worth nothing a second time: then this session is over already.
+    if (!toAll && messages[0].message.type === "over") return this.end(new Error("another member had not heard of this program for too long"));
+    const over = members.over(from);
+    if (over !== undefined) {
+      // It does not seem to know.
+      this.#tellOver(over);
+      return this.owner.refused("replayed");
+    }
     let peer = members.peers.get(from);
     if (toAll) {
       if (peer !== undefined && seq <= peer.allSeq) return this.owner.refused("replayed");
@@ -287,8 +300,6 @@ class Session {
         return this.#add(peer, this.#offer(), "", NOTHING);
       case "bye":
         return this.lose(peer, "it has left");
-      case "over":
-        return this.end(new Error(`${peer.name} had not heard of this program for too long`));
       default:
         this.owner.heard(peer, message, payload);
     }
@@ -327,10 +338,7 @@ class Session {
       peer.silence += Math.min(silent, timeout / 2);
       if (peer.silence >= peer.timeout) {
         // It may live, and not know that it is over.
-        if (peer.heard) {
-          this.post(peer, '{"type":"over"', "", NOTHING);
-          this.#flush(peer);
-        }
+        if (peer.heard) this.#tellOver(peer.channel);
         this.lose(peer, `nothing was heard of it for ${peer.timeout} ms`);
       } else if (peer.heard && peer.silence > peer.timeout / 2) {
         // If it is gone, this reaches nobody, and who waits for it learns that sooner.

@@ -209,6 +209,27 @@ test("packets that were lost end the session, and another one begins", { skip },
   await until(() => fabric.status === "up" && fabric.session.id !== id, "there is another session");
 });
 
+test("who is over is told so, and believes it", { skip }, async (t) => {
+  const redis = await start(t);
+  const fabric = await redis.join("one");
+  const raw = await stranger(redis);
+  const { id } = fabric.session;
+  const [own, all] = [channelOf(fabric.session.own.name), channelOf(fabric.session.all.name)];
+  await raw.publish(own, raw.seal(own, offer));
+  await raw.publish(all, raw.seal(all, '{"type":"bye"}'));
+  await until(() => !fabric.members().some(({ name }) => name === "raw"), "it has left");
+  let told = false;
+  const listens = await redis.raw((...parts) => (told ||= parts.some((part) => String(part).includes('"type":"over"'))));
+  await listens.command("SUBSCRIBE", `orchestrator:0:to:${raw.session}`);
+  await raw.publish(own, raw.seal(own, '{"type":"who"}'));
+  await until(() => told, "it is told");
+  assert.equal(fabric.session.id, id);
+  const other = await stranger(redis);
+  own.seq = 7;
+  await other.publish(own, other.seal(own, '{"type":"over"}'));
+  await until(() => fabric.status === "up" && fabric.session.id !== id, "there is another session");
+});
+
 test("who is silent for too long is over, and so is who says that it was another one before", { skip }, async (t) => {
   const redis = await start(t);
   const fabric = await redis.join("one");
