@@ -54,10 +54,16 @@ fn member(name: &str, redis: &str, more: &str, services: &str) -> TestProject {
     project
 }
 
-/// Starts it, and waits until it is part of the fabric.
+/// Starts it, and waits until it is part of the fabric and everything runs.
 fn up(project: &TestProject) -> Up {
-    let mut up = project.up();
-    up.wait_for("fabric: connected with");
+    let up = project.up();
+    wait_for("the project to be up", || {
+        let said = project.run(&["ps", "--json"]);
+        let snapshot: Value = serde_json::from_str(&said.out).map_err(|_| said.err)?;
+        let services = snapshot["services"].as_array().expect("a list");
+        let all = services.iter().all(|service| service["state"] == "running");
+        if all && snapshot["fabric"]["connected"] == true { Ok(()) } else { Err(said.out) }
+    });
     up
 }
 

@@ -149,10 +149,11 @@ impl Settings {
     async fn run(self, mut asked: mpsc::Receiver<ConfigAsk>, mut stopped: oneshot::Receiver<()>) {
         let (mut wait, mut before) = (BACKOFF.0, None);
         let mut told = BTreeSet::new();
-        let mut why = "it has not answered yet".to_owned();
+        // Nothing is served from what was kept before Redis was asked for the first time.
+        let mut why: Option<String> = None;
         loop {
             let began = self.begin(before, &mut told);
-            why = match self.meanwhile(began, &mut asked, &mut stopped, &why).await {
+            let lost = match self.meanwhile(began, &mut asked, &mut stopped, why.as_deref()).await {
                 None => return,
                 Some(Err(why)) => why,
                 Some(Ok(session)) => {
@@ -168,29 +169,32 @@ impl Settings {
                     }
                 }
             };
-            self.cut_off(&why);
+            self.cut_off(&lost);
             let at = Instant::now() + jittered(wait);
             wait = (wait * 2).min(BACKOFF.1);
-            if self.meanwhile(sleep_until(at), &mut asked, &mut stopped, &why).await.is_none() {
+            if self.meanwhile(sleep_until(at), &mut asked, &mut stopped, Some(&lost)).await.is_none() {
                 return;
             }
+            why = Some(lost);
         }
     }
 
-    /// Waits for something without a session; none where the project ends meanwhile.
+    /// Waits for something without a session, for this reason; none where the project ends meanwhile.
     async fn meanwhile<T>(
         &self,
         what: impl Future<Output = T>,
         asked: &mut mpsc::Receiver<ConfigAsk>,
         stopped: &mut oneshot::Receiver<()>,
-        why: &str,
+        why: Option<&str>,
     ) -> Option<T> {
         let mut what = pin!(what);
         loop {
             tokio::select! {
                 done = &mut what => return Some(done),
                 _ = &mut *stopped => return None,
-                Some(ask) = asked.recv() => self.serve_alone(ask, why),
+                Some(ask) = asked.recv(), if why.is_some() => {
+                    self.serve_alone(ask, why.unwrap_or_default());
+                }
             }
         }
     }
