@@ -48,7 +48,7 @@ const WEB: &str = r#"
 fn member(name: &str, redis: &str, more: &str, services: &str) -> TestProject {
     let project = TestProject::new("");
     let text = format!(
-        "name: {name}\nfabric: {{ redis: '{redis}', key: '{KEY}', timeout: 1s }}\n{more}\nservices:\n{services}"
+        "name: {name}\nfabric: {{ redis: '{redis}', key: '{KEY}', timeout: 3s }}\n{more}\nservices:\n{services}"
     );
     project.write("manifest.yaml", &text);
     project
