@@ -99,7 +99,9 @@ test("what was changed while a watcher was away is told when it is back", { skip
   await one.config("billing").set("kept", 1);
   await one.config("billing").set("gone", 1);
   const changes = [];
-  other.config("billing").watch((name, value) => changes.push([name, value]));
+  // What was set before may still be on its way.
+  const isNews = (name, value) => name === "changed" || value !== 1;
+  other.config("billing").watch((name, value) => isNews(name, value) && changes.push([name, value]));
   await other.config("billing").get("kept");
   await one.config("billing").set("changed", 1);
   await until(() => changes.length === 1, "the watcher hears");
@@ -107,7 +109,9 @@ test("what was changed while a watcher was away is told when it is back", { skip
   was.end(new Error("the test ends it"));
   await one.config("billing").set("changed", 2);
   await one.config("billing").remove("gone");
-  await until(() => changes.length === 3, "the rest is told");
-  assert.deepEqual(changes.slice(1).sort(), [["changed", 2], ["gone", undefined]]);
+  // A change may be seen in the database and told as well.
+  const rest = () => [...new Set(changes.slice(1).map(([name, value]) => `${name} ${value}`))].sort();
+  await until(() => rest().length === 2, "the rest is told");
+  assert.deepEqual(rest(), ["changed 2", "gone undefined"]);
   assert.notEqual(other.session, was);
 });
