@@ -218,17 +218,17 @@ impl Membership {
         deeds
     }
 
-    /// A session says what it has: in this revision, as this member, which may be silent for so many milliseconds.
-    pub fn offer(&mut self, from: Session, rev: u64, peer: Peer, timeout: u64) -> Vec<Do> {
-        let Some(known) = self.sessions.get_mut(&from) else { return Vec::new() };
+    /// A session says what it has: in this revision, as this member, which may be silent for so many milliseconds. None where
+    /// something newer is known: that has come over the other channel, and counts.
+    pub fn offer(&mut self, from: Session, rev: u64, peer: Peer, timeout: u64) -> Option<Vec<Do>> {
+        let known = self.sessions.get_mut(&from)?;
         if known.peer.is_some() && rev < known.rev {
-            // It has come over another channel than a newer one.
-            return Vec::new();
+            return None;
         }
         known.peer = Some(peer);
         known.rev = rev;
         known.timeout = timeout.clamp(*TIMEOUTS.start(), *TIMEOUTS.end());
-        self.greet(from)
+        Some(self.greet(from))
     }
 
     /// A session says that it lives, and that its offer is in this revision.
@@ -358,12 +358,12 @@ mod tests {
         /// A session that has made its offer.
         fn meet(&mut self, number: u128) -> Vec<Do> {
             assert_eq!(self.hear(0, Channel::Own, number, 1), Verdict::Counts);
-            self.0.offer(
-                session(number),
-                1,
-                Peer { name: "a".into(), host: "h".into(), session: String::new() },
-                6000,
-            )
+            self.offer(number, 1).unwrap()
+        }
+
+        fn offer(&mut self, number: u128, rev: u64) -> Option<Vec<Do>> {
+            let peer = Peer { name: "a".into(), host: "h".into(), session: String::new() };
+            self.0.offer(session(number), rev, peer, 6000)
         }
     }
 
@@ -409,6 +409,16 @@ mod tests {
         let old = over(Channel::Own, CLOCK - CLOCKS_APART - 1);
         assert_eq!(fabric.0.admit(Moment(0), CLOCK, old), Verdict::Refused(Refused::Stale));
         assert_eq!(fabric.0.admit(Moment(0), CLOCK, over(Channel::All, CLOCK)), Verdict::Counts);
+    }
+
+    #[test]
+    fn an_offer_that_was_overtaken_does_not_count() {
+        let mut fabric = Fabric::new();
+        fabric.meet(2);
+        assert_eq!(fabric.offer(2, 3), Some(vec![]));
+        assert_eq!(fabric.offer(2, 2), None, "a newer one has come over the other channel");
+        assert_eq!(fabric.0.beat(session(2), 3), [], "and that is still what is known");
+        assert_eq!(fabric.offer(2, 3), Some(vec![]), "asked for, it comes again");
     }
 
     #[test]

@@ -81,6 +81,11 @@ pub enum FabricNews {
         /// The reason, with what to do about it.
         why: String,
     },
+    /// This project has more than can be told to others.
+    LeftOut {
+        /// How many services and listeners the others are not told of.
+        count: usize,
+    },
     /// Somebody of another member, or a program, tried what it may not.
     Denied {
         /// What, and what would allow it.
@@ -101,7 +106,46 @@ impl fmt::Display for FabricNews {
             }
             Self::Left { member } => write!(f, "{member} has left"),
             Self::Refused { why } => write!(f, "refuses packets that were {why}"),
+            Self::LeftOut { count } => write!(
+                f,
+                "{count} services or listeners are too many to be told to others, with all their methods: have fewer, or 'share: false'"
+            ),
             Self::Denied { what } => f.write_str(what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_news_is_a_line() {
+        let redis = || "redis://cache:6379".to_owned();
+        let joined = |services: &[&str]| FabricNews::Joined {
+            member: "shop@attic".into(),
+            services: services.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        for (news, line) in [
+            (FabricNews::Connected { redis: redis() }, "connected with redis://cache:6379"),
+            (
+                FabricNews::CutOff { redis: redis(), why: "Connection refused".into() },
+                "cut off from redis://cache:6379: Connection refused; services of others are unavailable until it answers",
+            ),
+            (joined(&[]), "shop@attic has joined"),
+            (joined(&["stock", "web"]), "shop@attic has joined, with stock, web"),
+            (FabricNews::Left { member: "shop@attic".into() }, "shop@attic has left"),
+            (
+                FabricNews::LeftOut { count: 2 },
+                "2 services or listeners are too many to be told to others, with all their methods: have fewer, or 'share: false'",
+            ),
+            (
+                FabricNews::Refused { why: "sent a second time".into() },
+                "refuses packets that were sent a second time",
+            ),
+            (FabricNews::Denied { what: "web@shop may not".into() }, "web@shop may not"),
+        ] {
+            assert_eq!(news.to_string(), line);
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) use self::values::ConfigLine;
 use self::values::{ConfigAsk, QUEUE};
 use crate::config_store::{ConfigStore, Deed};
 use crate::router::Router;
+use crate::service_container::chain;
 
 /// How much that happened waits to be told. What is beyond is left out.
 const NEWS: usize = 256;
@@ -206,7 +207,7 @@ impl Settings {
     ) -> Result<Session<'a>, String> {
         let id = new_session().map_err(|error| error.to_string())?;
         let id: SessionId = id.parse().map_err(|_| "there is no session".to_owned())?;
-        Session::begin(self, id, before, told).await.map_err(|error| said(&error))
+        Session::begin(self, id, before, told).await.map_err(|error| chain(&error))
     }
 
     /// Without Redis, a value is what it was when it was last seen here, and stays that.
@@ -238,20 +239,6 @@ impl Settings {
     fn tell(&self, news: FabricNews) {
         let _ = self.news.try_send(news);
     }
-}
-
-/// An error with all its causes, in one line.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Somewhere between half and all of a wait, so that not all members come back at once.

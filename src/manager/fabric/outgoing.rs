@@ -88,9 +88,9 @@ impl Outgoing {
 
     /// A session is over, and may not know: it is told, and nothing else any more. Answers with the calls that it has not been
     /// told of.
-    pub(super) fn dismiss(&self, session: Session) -> Vec<u64> {
+    pub(super) fn dismiss(&self, session: Session, channel: impl FnOnce() -> String) -> Vec<u64> {
         let mut channels = self.channels();
-        let Some(channel) = channels.to.get_mut(&session) else { return Vec::new() };
+        let channel = channels.to.entry(session).or_insert_with(|| Channel::new(channel(), &self.filled));
         let last = Arc::new(Outbox::telling(Arc::clone(&self.filled)));
         let none = Payload::default();
         let _ = last.queue_line(ToMember::Over.line(&none), none, None);

@@ -24,6 +24,7 @@ use super::outgoing::{Outgoing, Unreached};
 use super::values::{ConfigAsk, Values};
 use crate::event_stream::now_millis;
 use crate::router::OutsideWire;
+use crate::service_container::chain;
 
 /// How many sessions that were not reached wait to be heard of.
 const UNREACHED: usize = 64;
@@ -173,7 +174,7 @@ impl<'a> Session<'a> {
             let turn = tokio::select! {
                 biased;
                 _ = &mut *stopped => Turn::Stop,
-                broken = &mut self.publisher => Turn::Broken(broken.map_or_else(|error| error.to_string(), |error| super::said(&error))),
+                broken = &mut self.publisher => Turn::Broken(broken.map_or_else(|error| error.to_string(), |error| chain(&error))),
                 Some(unreached) = self.unreached.recv() => Turn::Unreached(unreached),
                 _ = look.tick() => Turn::Look,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Turn::Offer,
@@ -217,11 +218,11 @@ impl<'a> Session<'a> {
     fn perform(&mut self, deeds: Vec<Do>) {
         for deed in deeds {
             match deed {
-                Do::Greet(session) => self.tell(session, &self.offer()),
+                Do::Greet(session) => self.tell(session, &self.offer().0),
                 Do::Ask(session) => self.tell(session, &ToMember::Who),
                 Do::Forget(session) => self.forget(session, Vec::new()),
                 Do::Dismiss(session) => {
-                    let not_begun = self.outgoing.dismiss(session);
+                    let not_begun = self.outgoing.dismiss(session, || self.settings.channel_of(session));
                     self.forget(session, not_begun);
                 }
             }
@@ -278,26 +279,23 @@ impl<'a> Session<'a> {
             self.offered = offered;
             self.rev += 1;
             self.offered_at = Instant::now();
-            self.outgoing.tell_all(&self.offer(), Payload::default());
+            let (offer, left_out) = self.offer();
+            if left_out > 0 {
+                self.settings.tell(FabricNews::LeftOut { count: left_out });
+            }
+            self.outgoing.tell_all(&offer, Payload::default());
         }
     }
 
-    /// What this project has for others.
-    fn offer(&self) -> ToMember {
+    /// What this project has for others, and how much of it is too much to be said.
+    fn offer(&self) -> (ToMember, usize) {
         let (_, mut services, mut hears) = self.settings.router.offered();
-        fit(&mut services, &mut hears);
+        let left_out = fit(&mut services, &mut hears);
         let Peer { name, host, .. } = self.settings.own.clone();
         let timeout = u64::try_from(self.settings.fabric.timeout.as_millis()).unwrap_or(u64::MAX);
-        ToMember::Offer(Offer {
-            v: 1,
-            rev: self.rev,
-            name,
-            kind: "project".into(),
-            host,
-            timeout,
-            services,
-            hears,
-        })
+        let (rev, kind) = (self.rev, "project".into());
+        let offer = Offer { v: 1, rev, name, kind, host, timeout, services, hears };
+        (ToMember::Offer(offer), left_out)
     }
 
     fn tell(&self, session: Id, message: &ToMember) {
@@ -367,8 +365,9 @@ impl Settings {
     }
 }
 
-/// Leaves out what is too much to be said in one line: the services and listeners at the end.
-fn fit(services: &mut Vec<OfferedService>, hears: &mut Vec<Hears>) {
+/// Leaves out what is too much to be said in one line: the services and listeners at the end. Answers with how many.
+fn fit(services: &mut Vec<OfferedService>, hears: &mut Vec<Hears>) -> usize {
+    let before = services.len() + hears.len();
     let mut room = LONGEST_OFFER;
     let mut fits = |size: usize| {
         room = room.saturating_sub(size);
@@ -383,4 +382,22 @@ fn fit(services: &mut Vec<OfferedService>, hears: &mut Vec<Hears>) {
     hears.retain(|one| {
         fits(60 + one.service.len() + 6 * one.event.len() + 6 * one.group.as_deref().map_or(0, str::len))
     });
+    before - services.len() - hears.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_counted() {
+        let service =
+            |size: usize| OfferedService { methods: vec!["m".repeat(size)], ..OfferedService::default() };
+        let (mut services, mut hears) =
+            (vec![service(10), service(LONGEST_OFFER), service(10)], vec![Hears::default()]);
+        assert_eq!(fit(&mut services, &mut hears), 3);
+        assert_eq!((services, hears), (vec![service(10)], vec![]));
+        let (mut services, mut hears) = (vec![service(10); 20], vec![Hears::default()]);
+        assert_eq!(fit(&mut services, &mut hears), 0);
+    }
 }

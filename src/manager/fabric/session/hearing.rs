@@ -9,7 +9,7 @@ use orchestrator_core::membership::{Begins, Channel, Heard, Refused, Session as 
 use orchestrator_core::report::{FabricNews, SharedView};
 use orchestrator_core::routing::{Party, Peer};
 use orchestrator_port::LinkMessages;
-use orchestrator_port::message::link::{Beat, FromOutside, Offer, ToMember};
+use orchestrator_port::message::link::{Beat, FromOutside, Offer};
 use orchestrator_port::message::service::{FromService, LONGEST_PAYLOAD, Payload};
 use orchestrator_port::packet::NotOpened;
 use redis::Msg;
@@ -77,7 +77,7 @@ impl Session<'_> {
             },
             Verdict::Own => self.hear_itself(),
             Verdict::Refused(why) => self.tell_refused(why),
-            Verdict::Over => self.tell(from, &ToMember::Over),
+            Verdict::Over => drop(self.outgoing.dismiss(from, || self.settings.channel_of(from))),
             Verdict::Dismissed => {
                 return Some("another member had not heard of this one for too long".to_owned());
             }
@@ -119,7 +119,7 @@ impl Session<'_> {
                 self.membership.beat(from, rev)
             }
             FromOutside::Who => {
-                self.tell(from, &self.offer());
+                self.tell(from, &self.offer().0);
                 Vec::new()
             }
             FromOutside::Bye => self.membership.end(now, from),
@@ -171,7 +171,7 @@ impl Session<'_> {
             return;
         }
         let peer = Peer { name, host, session: from.to_string() };
-        let deeds = self.membership.offer(from, rev, peer.clone(), timeout);
+        let Some(deeds) = self.membership.offer(from, rev, peer.clone(), timeout) else { return };
         // One's own offer goes before any call.
         self.perform(deeds);
         let shown = services.iter().map(|service| SharedView {
